@@ -1,0 +1,126 @@
+"""Each training objective as a pure function.
+
+Every loss gives one number, averaged over the batch; all but the KL are averaged over the picture too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from aigc_course import diffusion
+
+# --- diffusion ----------------------------------------------------------------------------------------------
+
+
+def noise_prediction(prediction: Tensor, noise: Tensor, weight: Tensor | None = None) -> Tensor:
+    """How far the guessed noise is from the noise that was added.  Ho et al. 2020, eq. 14.
+
+    prediction, noise: (B, C, H, W);  weight: (B,), one for each picture, or None for all ones.
+    """
+    return _weighted_square(prediction - noise, weight)
+
+
+def velocity_prediction(prediction: Tensor, velocity: Tensor, weight: Tensor | None = None) -> Tensor:
+    """How far the guessed velocity is from `diffusion.velocity`.  Salimans & Ho 2022, section 4.
+
+    prediction, velocity: (B, C, H, W);  weight: (B,), one for each picture, or None for all ones.
+    """
+    return _weighted_square(prediction - velocity, weight)
+
+
+def _weighted_square(error: Tensor, weight: Tensor | None) -> Tensor:
+    each = error.float().square().flatten(1).mean(1)  # (B,)
+    return (each if weight is None else weight * each).mean()
+
+
+def min_snr_weight(abar: Tensor, gamma: float = 5.0, prediction: str = "velocity") -> Tensor:
+    """Stop the nearly clean steps from drowning the rest: weigh an error in x₀ by min(SNR, γ), no more.
+
+    Hang et al. 2023.  Squared, an error in x₀ is SNR times larger as noise and SNR + 1 times as velocity, so
+    the weight is min(SNR, γ) / SNR for noise and min(SNR, γ) / (SNR + 1) for velocity.  abar: (B,) -> (B,).
+    """
+    clipped = diffusion.snr(abar).clamp(max=gamma)
+    if prediction == "velocity":
+        return clipped * (1 - abar)  # 1 / (SNR + 1) = 1 - ᾱ, which is finite even for a clean picture
+    if prediction == "noise":
+        return (gamma / diffusion.snr(abar)).clamp(max=1)  # the same fraction, without 0/0 at pure noise
+    raise ValueError(f"the model predicts {prediction!r}? use 'noise' or 'velocity': each has its own weight")
+
+
+def denoising(
+    model: Callable,
+    z: Tensor,
+    text: Tensor,
+    schedule: diffusion.Schedule,
+    generator: torch.Generator,
+    prediction: str = "velocity",
+    gamma: float | None = 5.0,
+) -> Tensor:
+    """The whole objective of a text-to-picture model: noise latents to random steps, ask, compare.
+
+    Ho et al. 2020, algorithm 1, weighted as in `min_snr_weight` (gamma None: not weighted).
+    z: (B, C, h, w) clean latents;  text: (B, L, D) states of the text encoder;  the answer is `.sample`.
+    """
+    if prediction not in TARGETS:
+        raise ValueError(f"the model predicts {prediction!r}? use one of {', '.join(map(repr, TARGETS))}")
+    t = torch.randint(schedule.T, (len(z),), generator=generator, device=generator.device).to(z.device)
+    noisy, abar = diffusion.noised(z, schedule, t, generator), schedule.at(t)
+    guess = model(noisy.x_t, t, encoder_hidden_states=text).sample
+    weight = None if gamma is None else min_snr_weight(abar, gamma, prediction)
+    return _weighted_square(guess - TARGETS[prediction](noisy, abar), weight)
+
+
+TARGETS = {
+    "noise": lambda noisy, abar: noisy.noise,
+    "velocity": lambda noisy, abar: diffusion.velocity(noisy.x0, noisy.noise, abar),
+}
+
+# --- pictures -----------------------------------------------------------------------------------------------
+
+
+def reconstruction(x: Tensor, x_hat: Tensor, kind: str = "l1") -> Tensor:
+    """How far a copy is from its picture: "l1" forgives few large errors, "l2" blurs to avoid them."""
+    error = x_hat - x
+    if kind == "l1":
+        return error.abs().mean()
+    if kind == "l2":
+        return error.square().mean()
+    raise ValueError(f"there is no reconstruction loss of kind {kind!r}; use 'l1' or 'l2'")
+
+
+def edges(x: Tensor, x_hat: Tensor) -> Tensor:
+    """How far the copy's edges are from the picture's, in differences between neighbouring pixels.
+
+    A blurred line costs little in `reconstruction` and much here.  After the gradient difference loss of
+    Mathieu et al. 2016, with the signs of the differences kept.
+    """
+    error = x_hat - x  # differences are linear: the difference of edges is the edge of the difference
+    return error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+
+
+def gaussian_kl(mean: Tensor, logvar: Tensor) -> Tensor:
+    """Nats by which N(mean, e^logvar) differs from N(0, 1): the sum over a picture, the mean over pictures.
+
+    Kingma & Welling 2014, appendix B.  mean, logvar: (B, ...).
+    """
+    each = 0.5 * (mean.square() + logvar.exp() - 1 - logvar)
+    return each.flatten(1).sum(1).mean()
+
+
+# --- words --------------------------------------------------------------------------------------------------
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, ignore: int = -100) -> Tensor:
+    """Nats of surprise for each real token: the mean of -log p(label); masked places count in neither sum.
+
+    logits: (B, L, V), where position i predicts labels[:, i], already shifted;  labels: (B, L).
+    """
+    real = labels != ignore
+    if not real.any():
+        raise ValueError(f"every label is {ignore}: nothing to predict; were real tokens masked as padding?")
+    scores, labels = logits[real], labels[real]  # (N, V), (N,)
+    correct = scores.gather(1, labels[:, None]).squeeze(1)
+    return (scores.logsumexp(1) - correct).mean()

@@ -1,0 +1,12 @@
+"""Every picture in the course is drawn here; takes arrays, returns one closed figure, with alt text."""
+
+from aigc_course.plotting.curves import show_curves, show_heatmap
+from aigc_course.plotting.figure import Figure
+from aigc_course.plotting.flowchart import show_diagram
+from aigc_course.plotting.pictures import show_images, show_strip, to_array, to_pil
+from aigc_course.plotting.tables import Table, show_table
+
+__all__ = [
+    "Figure", "Table", "to_array", "to_pil",
+    "show_curves", "show_diagram", "show_heatmap", "show_images", "show_strip", "show_table",
+]  # fmt: skip

@@ -1,0 +1,184 @@
+"""Numbers as lines and as shades."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.ticker import MaxNLocator
+
+from aigc_course.plotting import letters
+from aigc_course.plotting.figure import CARD, INK, MUTED, RULE, SERIES, Figure, finish, page
+
+SHARPNESS = 2
+SHADES = LinearSegmentedColormap.from_list("shades", ["#f4f1ea", "#bcd3e6", "#6d9dc5", "#2f5f94", "#1d3a63"])
+
+
+def show_curves(
+    curves: Mapping[str, Sequence[float]],
+    x: Sequence[float] | None = None,
+    xlabel: str = "",
+    ylabel: str = "",
+    logy: bool = False,
+    alt: str | None = None,
+) -> Figure:
+    """Lines over a common x, each named at its right end.
+
+    curves: {"name": (N,)};  x: (N,), or 0, 1, 2, ... if None;  gaps (NaN) stay gaps.
+    """
+    values = {name: _numbers(name, each) for name, each in curves.items()}
+    if not values:
+        raise ValueError('there is no curve to draw; give a dictionary such as {"loss": history.losses}')
+    places = {name: _places(name, each, x) for name, each in values.items()}
+    canvas = page(640, 300, SHARPNESS)
+    axes = _axes(canvas, values, xlabel, ylabel)
+    for colour, name in zip(_colours(len(values)), values, strict=True):
+        axes.plot(places[name], values[name], color=colour, linewidth=1.8, solid_capstyle="round")
+    if logy:
+        axes.set_yscale("log", nonpositive="mask")
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+    _name_ends(axes, values)
+    return finish(canvas, alt or _curves_alt(values, places, xlabel, ylabel))
+
+
+def _numbers(name: str, values) -> np.ndarray:
+    values = values.detach().cpu().float() if hasattr(values, "detach") else values
+    numbers = np.asarray(values, dtype=float)
+    if numbers.ndim != 1 or not numbers.size:
+        raise ValueError(
+            f"curve {name!r} has the shape {numbers.shape}; give a flat list with at least one number"
+        )
+    if not np.isfinite(numbers).any():
+        raise ValueError(
+            f"curve {name!r} holds no finite number; did the training diverge at its first step?"
+        )
+    return numbers
+
+
+def _places(name: str, values: np.ndarray, x) -> np.ndarray:
+    if x is None:
+        return np.arange(len(values))
+    places = _numbers("x", x)
+    if len(places) != len(values):
+        raise ValueError(
+            f"curve {name!r} has {len(values)} values for {len(places)} places x; give as many of each"
+        )
+    return places
+
+
+def _colours(count: int) -> list[str]:
+    return [SERIES[i % len(SERIES)] for i in range(count)]
+
+
+def _axes(canvas, values: Mapping, xlabel: str, ylabel: str) -> Axes:
+    """Two thin axes, quiet rules, and room on the right for the longest name."""
+    names = max(letters.width(letters.label(name, i), 12) for i, name in enumerate(values, 1))
+    axes = canvas.add_axes((0.11, 0.17, 0.85 - min(names, 200) / 640, 0.75), facecolor=CARD)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(MUTED)
+    axes.grid(axis="y", color=RULE, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=MUTED, labelsize=10.5, length=3, which="both")
+    axes.margins(x=0.01)
+    for text, write in ((xlabel, axes.set_xlabel), (ylabel, axes.set_ylabel)):
+        write(text if letters.drawable(text) else "", color=INK, font=letters.font(11.5), parse_math=False)
+    return axes
+
+
+def _name_ends(axes: Axes, values: Mapping) -> None:
+    """Write each curve's name at the height of its last point, moved apart where names would touch."""
+    axes.figure.draw_without_rendering()  # fixes the limits
+    ends = [(*line.get_xydata()[np.isfinite(line.get_ydata())][-1], line.get_color()) for line in axes.lines]
+    heights = [axes.transData.transform((x, y))[1] / SHARPNESS for x, y, _ in ends]
+    edge = axes.transAxes.transform((1, 0))[0]
+    for i, (name, y) in enumerate(zip(values, spread(heights, 15), strict=True), 1):
+        place = {"transform": None, "va": "center", "ha": "left", "parse_math": False}
+        axes.text(
+            edge + 6 * SHARPNESS,
+            y * SHARPNESS,
+            letters.label(name, i),
+            color=ends[i - 1][2],
+            font=letters.font(12),
+            **place,
+        )
+
+
+def spread(heights: Sequence[float], gap: float) -> list[float]:
+    """Move labels apart to at least `gap`, as little as can be: those that touch gather about their mean."""
+    order = np.argsort(heights, kind="stable")
+    blocks: list[list[float]] = []  # each: the sum of wished places of its bottom label, and how many labels
+    for i in order:
+        blocks.append([heights[i], 1])
+        while len(blocks) > 1 and _top(blocks[-2], gap) > _bottom(blocks[-1]):
+            total, count = blocks.pop()
+            blocks[-1][0] += total - count * blocks[-1][1] * gap
+            blocks[-1][1] += count
+    placed = [_bottom(block) + gap * k for block in blocks for k in range(int(block[1]))]
+    return [place for _, place in sorted(zip(order.tolist(), placed, strict=True))]
+
+
+def _bottom(block: list[float]) -> float:
+    return block[0] / block[1]
+
+
+def _top(block: list[float], gap: float) -> float:
+    return _bottom(block) + gap * block[1]
+
+
+def _curves_alt(values: Mapping, places: Mapping, xlabel: str, ylabel: str) -> str:
+    """The chart in words: what is drawn over what, and where each curve begins and ends."""
+
+    def story(name):
+        finite = np.isfinite(values[name])
+        ys, xs = values[name][finite], places[name][finite]
+        return f"{name} from {ys[0]:.3g} to {ys[-1]:.3g} between {xs[0]:.4g} and {xs[-1]:.4g}"
+
+    stories = [f"{'' if letters.drawable(n) else f'{i}: '}{story(n)}" for i, n in enumerate(values, 1)]
+    return f"Line chart of {ylabel or 'values'} over {xlabel or 'index'}: {'; '.join(stories)}"
+
+
+def show_heatmap(matrix, rows: Sequence[str], columns: Sequence[str], alt: str | None = None) -> Figure:
+    """A table of shades, darker for more, with its numbers where they fit.  matrix: (R, C), finite."""
+    matrix = matrix.detach().cpu().float().numpy() if hasattr(matrix, "detach") else np.asarray(matrix, float)
+    if matrix.shape != (len(rows), len(columns)):
+        given = f"{len(rows)} row names and {len(columns)} column names"
+        raise ValueError(f"a matrix of shape {matrix.shape} does not fit {given}")
+    side = 46 if max(matrix.shape) <= 12 else max(14, 560 // max(matrix.shape))
+    left = 24 + max(letters.width(name, 11) for name in _shown(rows))
+    tilt = max(letters.width(name, 11) for name in _shown(columns)) > side - 6
+    top = 24 + (0.75 * max(letters.width(name, 11) for name in _shown(columns)) if tilt else 14)
+    width, height = left + side * len(columns) + 24, top + side * len(rows) + 14
+    canvas = page(width, height, SHARPNESS)
+    box = (left / width, 14 / height, side * len(columns) / width, side * len(rows) / height)
+    _shade(canvas.add_axes(box), matrix, rows, columns, tilt, side >= 30)
+    return finish(canvas, alt or _heatmap_alt(matrix, rows, columns))
+
+
+def _shown(names: Sequence[str]) -> list[str]:
+    return [letters.label(str(name), i) for i, name in enumerate(names, 1)]
+
+
+def _shade(axes: Axes, matrix: np.ndarray, rows, columns, tilt: bool, numbers: bool) -> None:
+    low, high = matrix.min(), matrix.max()
+    axes.imshow(matrix, cmap=SHADES, vmin=low, vmax=high if high > low else low + 1, aspect="auto")
+    axes.spines[:].set_visible(False)
+    axes.set_xticks(np.arange(len(columns) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(rows) + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color=CARD, linewidth=2)
+    axes.tick_params(which="both", length=0, top=False, labeltop=True, labelbottom=False)
+    turn = {"rotation": 45, "ha": "left", "rotation_mode": "anchor"} if tilt else {}
+    axes.set_xticks(range(len(columns)), _shown(columns), font=letters.font(11), color=INK, **turn)
+    axes.set_yticks(range(len(rows)), _shown(rows), font=letters.font(11), color=INK)
+    for (r, c), value in np.ndenumerate(matrix) if numbers else ():
+        colour = "white" if value > low + 0.55 * (high - low) else INK
+        axes.text(c, r, f"{value:.3g}", ha="center", va="center", color=colour, font=letters.font(11))
+
+
+def _heatmap_alt(matrix: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> str:
+    r, c = np.unravel_index(matrix.argmax(), matrix.shape)
+    across = f"rows {', '.join(map(str, rows))}; columns {', '.join(map(str, columns))}"
+    span = f"from {matrix.min():.3g} to {matrix.max():.3g}, the largest at {rows[r]}, {columns[c]}"
+    return f"Heat map of {len(rows)} by {len(columns)} values {span}; {across}"

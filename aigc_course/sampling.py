@@ -1,0 +1,155 @@
+"""From noise to picture, from picture to words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aigc_course import diffusion, runtime
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What `on_step` is shown after step `number` of `steps`, from 1.
+
+    t: where x_t now stands, 0 at the end;  x0: the clean latent that the model expected for this step.
+    """
+
+    number: int
+    steps: int
+    t: int
+    x_t: Tensor
+    x0: Tensor
+
+
+# --- before the first step ----------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def encode_words(pipe: Any, prompts: list[str]) -> Tensor:
+    """The text encoder's state at each token of each prompt, padded to the most it reads: (B, L, D)."""
+    if isinstance(prompts, str) or not len(prompts):
+        raise ValueError(f"prompts is {prompts!r}; give a list of at least one, such as ['a red circle']")
+    tokenizer = pipe.tokenizer
+    longest = tokenizer.model_max_length
+    for prompt in prompts:
+        excess = len(tokenizer(prompt).input_ids) - longest
+        if excess > 0:
+            raise ValueError(f"{prompt!r} is {excess} tokens longer than {longest}, all we read; shorten it")
+    tokens = tokenizer(list(prompts), padding="max_length", max_length=longest, return_tensors="pt")
+    wants_mask = getattr(pipe.text_encoder.config, "use_attention_mask", None)
+    mask = tokens.attention_mask.to(pipe.device) if wants_mask else None
+    return pipe.text_encoder(tokens.input_ids.to(pipe.device), attention_mask=mask).last_hidden_state
+
+
+def start_noise(pipe: Any, seeds: list[int]) -> Tensor:
+    """Pure noise, one latent for each seed, whatever else is in the batch: (B, C, h, w)."""
+    side = pipe.unet.config.sample_size
+    shape = (pipe.unet.config.in_channels, side, side)
+    noise = torch.stack([torch.randn(shape, generator=runtime.generator(seed)) for seed in seeds])
+    return noise.to(pipe.device, pipe.unet.dtype)
+
+
+# --- the model, asked with words ----------------------------------------------------------------------------
+
+
+def guided(
+    pipe: Any, prompts: list[str], scale: float = 4.0, negative: str = ""
+) -> Callable[[Tensor, int], Tensor]:
+    """The velocity as a function of (x_t, t), pulled towards the prompts and away from the negative one.
+
+    Ho & Salimans 2022: `diffusion.guide` of two predictions, made in one batch.  scale 1 asks only once.
+    """
+    words = encode_words(pipe, prompts)
+    nothing = encode_words(pipe, [negative]).expand_as(words)
+
+    @torch.no_grad()
+    def predict(x_t: Tensor, t: int) -> Tensor:
+        if scale == 1:
+            return _ask(pipe, x_t, t, words)
+        uncond, cond = _ask(pipe, torch.cat([x_t, x_t]), t, torch.cat([nothing, words])).chunk(2)
+        return diffusion.guide(uncond, cond, scale)
+
+    return predict
+
+
+def _ask(pipe: Any, x_t: Tensor, t: int, text: Tensor) -> Tensor:
+    return pipe.unet(x_t.to(text.dtype), t, encoder_hidden_states=text).sample
+
+
+# --- the walk -----------------------------------------------------------------------------------------------
+
+
+def ddim(
+    predict: Callable[[Tensor, int], Tensor],
+    x_t: Tensor,
+    schedule: diffusion.Schedule,
+    steps: int = 25,
+    on_step: Callable[[Step], Any] | None = None,
+) -> Tensor:
+    """Walk from noise to a clean latent: guess both ends of the circle, mix them again a little cleaner.
+
+    Song et al. 2021, eq. 12 with σ = 0:  x_s = √ᾱ_s x₀ + √(1-ᾱ_s) ε, where x₀ and ε follow from the velocity.
+    predict: (x_t, t) -> velocity;  x_t: (B, C, h, w), pure noise  ->  (B, C, h, w), float32.
+    """
+    x_t = x_t.float()
+    for number, (t, after) in enumerate(_times(schedule.T, steps), start=1):
+        v = predict(x_t, t).float()
+        x0 = diffusion.x0_from_velocity(x_t, v, _abar(schedule, t, x_t))
+        noise = diffusion.noise_from_velocity(x_t, v, _abar(schedule, t, x_t))
+        x_t = diffusion.add_noise(x0, noise, _abar(schedule, after, x_t))
+        if on_step:
+            on_step(Step(number, steps, max(after, 0), x_t, x0))
+    return x_t
+
+
+def _times(T: int, steps: int) -> list[tuple[int, int]]:
+    """From which t to which, for each step; -1 is the clean end.  Lin et al. 2024, table 2, "trailing".
+
+    As diffusers does, each goes T // steps back: where T / steps is no whole number, not quite to the next t.
+    """
+    if not 1 <= steps <= T:
+        raise ValueError(f"{steps} sampling steps, but the schedule has {T}; use steps from 1 to {T}")
+    starts = np.arange(T, 0, -T / steps).round()[:steps].astype(int) - 1
+    return [(t, max(t - T // steps, -1)) for t in starts.tolist()]
+
+
+def _abar(schedule: diffusion.Schedule, t: int, like: Tensor) -> Tensor:
+    """ᾱ at t for every picture of a batch, 1 at the clean end: (B,)."""
+    abar = schedule.abar[t] if t >= 0 else schedule.abar.new_ones(())
+    return abar.to(like).expand(len(like))
+
+
+# --- after the last step ------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def decode(pipe: Any, z: Tensor) -> Tensor:
+    """Clean latents to pictures: (B, C, h, w) -> (B, 3, H, W), float32 in [-1, 1]."""
+    latents = z.to(pipe.vae.dtype) / pipe.vae.config.scaling_factor
+    return pipe.vae.decode(latents).sample.float().clamp(-1, 1)
+
+
+def words_to_pictures(
+    pipe: Any,
+    prompts: list[str],
+    steps: int = 25,
+    scale: float = 4.0,
+    seed: int | list[int] = 0,
+    on_step: Callable[[Step], Any] | None = None,
+) -> Tensor:
+    """A picture for each prompt: noise, walked to a latent as the words pull, decoded.
+
+    Gives (B, 3, H, W) in [-1, 1].  seed: one for each picture, or a number to count up from: seed, seed + 1 …
+    """
+    seeds = [seed + k for k in range(len(prompts))] if isinstance(seed, int) else list(seed)
+    predict = guided(pipe, prompts, scale)
+    if len(seeds) != len(prompts):
+        raise ValueError(f"{len(seeds)} seeds for {len(prompts)} prompts; give as many, or one number")
+    schedule = diffusion.Schedule.from_scheduler(pipe.scheduler)
+    return decode(pipe, ddim(predict, start_noise(pipe, seeds), schedule, steps, on_step))

@@ -1,0 +1,53 @@
+"""Draws captioned pictures whose truth we know."""
+
+from aigc_course.scenes.captions import caption, entropy, paraphrases, read_caption, unknown_words
+from aigc_course.scenes.datasets import Sample, SceneStream, pictures, sample, samples
+from aigc_course.scenes.drawing import boxes, draw, masks
+from aigc_course.scenes.export import export_coco, import_coco, run_lengths
+from aigc_course.scenes.scene import (
+    SPLITS,
+    Facts,
+    Group,
+    Scene,
+    Thing,
+    arrange,
+    held_out,
+    random_scene,
+    split_of,
+)
+from aigc_course.scenes.vocabulary import BACKGROUNDS, COLOURS, LANGUAGES, RELATIONS, SIZES, STYLES, THINGS
+
+__all__ = [
+    "BACKGROUNDS",
+    "COLOURS",
+    "LANGUAGES",
+    "RELATIONS",
+    "SIZES",
+    "SPLITS",
+    "STYLES",
+    "THINGS",
+    "Facts",
+    "Group",
+    "Sample",
+    "Scene",
+    "SceneStream",
+    "Thing",
+    "arrange",
+    "boxes",
+    "caption",
+    "draw",
+    "entropy",
+    "export_coco",
+    "held_out",
+    "import_coco",
+    "masks",
+    "paraphrases",
+    "pictures",
+    "random_scene",
+    "read_caption",
+    "run_lengths",
+    "sample",
+    "samples",
+    "split_of",
+    "unknown_words",
+]

@@ -1,0 +1,77 @@
+"""Train the autoencoder: the encoder learns the best linear code of a picture, the decoder to undo it even better."""
+
+import argparse
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from aigc_course import losses, models, runtime, scenes, training
+
+
+def pictures_of(samples):
+    """What a batch of the stream is: the drawn pictures, (B, 3, H, W) in [-1, 1]."""
+    return scenes.pictures(samples, models.PICTURE)
+
+
+def patch_code(file):
+    """The linear code, measured once on 4,000 training pictures and kept beside the checkpoints."""
+    if not file.is_file():
+        code = models.PatchCode.fit(pictures_of(scenes.samples(4000, "train", seed=3)))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_file(vars(code), file)
+    return models.PatchCode(**load_file(file))
+
+
+def objective(code):
+    """Encoder: squared distance to the code.  Decoder: absolute, squared and edge error, from a slightly noisy code."""
+
+    def loss(model, pictures, generator):
+        target = code.encode(pictures)
+        noise = torch.randn(target.shape, generator=generator, device=target.device)
+        decoded = model.decode(target + 0.05 * noise).sample
+        faithful = losses.reconstruction(decoded, pictures, "l1") + 0.5 * losses.reconstruction(
+            decoded, pictures, "l2"
+        )
+        encoded = model.encode(pictures).latent_dist.mean
+        return faithful + 0.5 * losses.edges(decoded, pictures) + (encoded - target).square().mean()
+
+    return loss
+
+
+@torch.no_grad()
+def psnr(model, pictures):
+    """Peak signal-to-noise ratio in dB of decoded against original pictures in [-1, 1], averaged over pictures."""
+    decoded = model.decode(model.encode(pictures).latent_dist.mode()).sample.clamp(-1, 1)
+    return (10 * torch.log10(4 / ((decoded - pictures) ** 2).mean((1, 2, 3)))).mean().item()
+
+
+def main():
+    """Train, measure, and keep the model beside its checkpoints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--folder", type=Path, default=Path("runs/autoencoder"))
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    code = patch_code(args.folder / "code.safetensors")
+    model = models.autoencoder().to(runtime.device())
+    stream = scenes.SceneStream("train", args.steps * args.batch, args.batch, make=pictures_of)
+    training.fit(
+        model,
+        stream,
+        objective(code),
+        args.steps,
+        learning_rate=args.rate,
+        ema=0.995,
+        folder=args.folder / "checkpoint",
+        save_every=100,
+    )
+    test = pictures_of(scenes.samples(256, "validation")).to(runtime.device())
+    print(f"validation PSNR {psnr(model, test):.2f} dB")
+    model.save_pretrained(args.folder / "model")
+
+
+if __name__ == "__main__":
+    main()

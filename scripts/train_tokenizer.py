@@ -1,0 +1,63 @@
+"""Train the tokenizer: byte-pair encoding of English and Chinese captions, shared by every model with words."""
+
+import argparse
+import random
+
+from tokenizers import Tokenizer, decoders, pre_tokenizers, processors, trainers
+from tokenizers.models import BPE
+from transformers import PreTrainedTokenizerFast
+
+from aigc_course import models, scenes
+
+SPECIAL = ["<pad>", "<s>", "</s>"]
+
+
+def captions(count):
+    """Captions of the training split: both languages, told fully and briefly."""
+    rng = random.Random(0)
+    kinds = [(language, detail) for language in scenes.LANGUAGES for detail in ("full", "brief")]
+    return [scenes.caption(s.scene, rng, *kind) for s in scenes.samples(count) for kind in kinds]
+
+
+def byte_pairs(texts, size):
+    """A byte-level BPE: any text can be written, and read back exactly."""
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    tokenizer.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=size, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
+        ),
+    )
+    ends = [(token, SPECIAL.index(token)) for token in SPECIAL[1:]]
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=ends)
+    return tokenizer
+
+
+def main():
+    """Train, print how well words are cut, and ship the tokenizer."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", type=int, default=768, help="entries of the vocabulary")
+    args = parser.parse_args()
+    texts = captions(6000)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=byte_pairs(texts, args.size),
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        model_max_length=models.TEXT[0],
+    )
+    lengths = [len(ids) for ids in tokenizer(texts).input_ids]
+    english = [(t, n - 2) for t, n in zip(texts, lengths, strict=True) if t.isascii()]
+    words = sum(len(t.replace(",", " ,").split()) for t, _ in english)
+    rate = sum(n for _, n in english) / words
+    print(f"{len(tokenizer)} entries; longest caption {max(lengths)} tokens; {rate:.2f} tokens per English word")
+    folder = models.folder_of("tokenizer")
+    tokenizer.save_pretrained(folder)
+    models.seal(folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""The models room: the cast are stock classes, and a damaged file is found before it is used."""
+
+import json
+
+import pytest
+import torch
+from diffusers import AutoPipelineForImage2Image, DiffusionPipeline, StableDiffusionPipeline
+from tokenizers import Tokenizer, pre_tokenizers, processors
+from tokenizers.models import WordLevel
+from torch.nn import functional as F
+from transformers import PreTrainedTokenizerFast
+
+from aigc_course import models, scenes
+
+WORDS = ["<pad>", "<s>", "</s>", "<unk>", "a", "red", "blue", "circle", "house", "at", "sea"]
+WEIGHTS = "unet/weights.safetensors"
+
+
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
+    """One token for each word."""
+    tokenizer = Tokenizer(WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    special = dict(pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=models.TEXT[0], **special)
+
+
+def tiny_pipeline():
+    """The cast as it is built, but narrow and untrained."""
+    torch.manual_seed(0)
+    tokenizer = tiny_tokenizer()
+    vae = models.autoencoder(widths=(8, 8, 8, 8))
+    pipe = models.pipeline(vae, models.text_encoder(tokenizer, 1), tokenizer, models.denoiser((16, 16)))
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    """A data folder with one sealed model in it."""
+    monkeypatch.setenv("AIGC_DATA", str(tmp_path))
+    folder = models.folder_of("toy")
+    (folder / "unet").mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "unet" / "weights.safetensors").write_bytes(bytes(range(200)))
+    models.seal(folder)
+    return folder
+
+
+# --- the cast -----------------------------------------------------------------------------------------------
+
+
+def test_the_autoencoder_turns_a_picture_into_a_latent_and_back():
+    vae = models.autoencoder(widths=(8, 8, 8, 8))
+    pictures = torch.zeros(2, 3, models.PICTURE, models.PICTURE)
+    posterior = vae.encode(pictures).latent_dist
+    assert posterior.mean.shape == (2, *models.LATENT)
+    assert vae.decode(posterior.mean).sample.shape == pictures.shape
+
+
+def test_the_text_encoder_gives_each_token_the_vector_that_the_denoiser_reads():
+    tokens = torch.zeros(2, models.TEXT[0], dtype=torch.long)
+    text = models.text_encoder(tiny_tokenizer(), layers=1)(tokens).last_hidden_state
+    latents = torch.zeros(2, *models.LATENT)
+    unet = models.denoiser((16, 16))
+    assert text.shape == (2, *models.TEXT)
+    assert unet(latents, 999, encoder_hidden_states=text).sample.shape == latents.shape
+
+
+def test_the_denoiser_has_four_heads_at_every_resolution():
+    attention = [m for m in models.denoiser((16, 32)).modules() if type(m).__name__ == "Attention"]
+    assert attention and {m.heads for m in attention} == {4}
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return scenes.pictures(scenes.samples(60), models.PICTURE)
+
+
+def test_the_patch_code_is_that_of_the_principal_components(drawn):
+    code = models.PatchCode.fit(drawn, channels=4, patch=4)
+    patches = F.unfold(drawn, 4, stride=4).mT.flatten(0, 1).double()  # (B · 16 · 16, 48)
+    _, values, axes = torch.linalg.svd(patches - patches.mean(0), full_matrices=False)
+    assert code.basis.shape == (48, 4)
+    alike = (axes[:4] @ code.basis.double()).abs()
+    torch.testing.assert_close(alike, torch.eye(4).double(), rtol=0, atol=1e-4)
+    spread = values[:4] / (len(patches) - 1) ** 0.5
+    torch.testing.assert_close(code.spread.double() ** 2, spread * spread.mean(), rtol=1e-3, atol=0)
+
+
+def test_latents_of_the_patch_code_have_mean_0_and_on_average_variance_1(drawn):
+    latents = models.PatchCode.fit(drawn).encode(drawn).transpose(0, 1).flatten(1)  # (C, all places)
+    covariance = latents.cov()
+    variance = covariance.diagonal()
+    assert latents.shape[0] == models.LATENT[0] and latents.mean(1).abs().max() < 1e-4
+    assert variance.mean() == pytest.approx(1, abs=1e-3) and (variance.diff() <= 0).all()
+    assert (covariance - variance.diag()).abs().max() < 1e-3
+
+
+def test_a_patch_code_as_wide_as_a_patch_loses_nothing(drawn):
+    code = models.PatchCode.fit(drawn, channels=12, patch=2)
+    latents = code.encode(drawn[:2])
+    patches = latents.permute(0, 2, 3, 1) * code.spread @ code.basis.T + code.mean  # (B, 32, 32, 12)
+    pictures = F.fold(patches.flatten(1, 2).mT, models.PICTURE, 2, stride=2)
+    torch.testing.assert_close(pictures, drawn[:2], rtol=0, atol=1e-4)
+
+
+def test_a_place_in_the_patch_code_sees_its_own_patch_alone(drawn):
+    code = models.PatchCode.fit(drawn)
+    picture, side = drawn[:1], models.PICTURE // models.LATENT[1]
+    changed = picture.clone()
+    changed[:, :, 2 * side : 3 * side, 5 * side : 6 * side] *= -0.5
+    moved = (code.encode(changed) - code.encode(picture)).abs().amax((0, 1)) > 1e-6
+    assert code.encode(picture).shape == (1, *models.LATENT)
+    assert moved.nonzero().tolist() == [[2, 5]]
+
+
+def test_the_pipeline_saves_and_loads_with_the_stock_classes_alone(tmp_path):
+    pipe = tiny_pipeline()
+    noise = torch.randn(1, *models.LATENT, generator=torch.Generator().manual_seed(0))
+    ask = dict(num_inference_steps=2, latents=noise, output_type="pt")
+    expected = pipe("a red circle", **ask).images
+    pipe.save_pretrained(tmp_path / "pipe")
+    assert not [file for file in tmp_path.rglob("*") if file.suffix in (".bin", ".pt", ".pkl")]
+    loaded = DiffusionPipeline.from_pretrained(tmp_path / "pipe", local_files_only=True)
+    loaded.set_progress_bar_config(disable=True)
+    assert type(loaded) is StableDiffusionPipeline
+    assert expected.shape == (1, 3, models.PICTURE, models.PICTURE)
+    torch.testing.assert_close(loaded("a red circle", **ask).images, expected, rtol=0, atol=1e-5)
+
+
+def test_the_same_parts_turn_one_picture_into_another():
+    pipe = AutoPipelineForImage2Image.from_pipe(tiny_pipeline())
+    pipe.set_progress_bar_config(disable=True)
+    start = torch.zeros(1, 3, models.PICTURE, models.PICTURE)
+    made = pipe("a red circle", image=start, strength=0.5, num_inference_steps=4, output_type="pt").images
+    assert made.shape == start.shape and made.isfinite().all()
+
+
+# --- save, load ---------------------------------------------------------------------------------------------
+
+
+def test_a_sealed_folder_is_whole_even_when_it_is_sealed_again(world):
+    models.verify(world)
+    models.seal(world)
+    models.verify(world)
+    assert set(json.loads((world / models.MANIFEST).read_text())) == {"config.json", WEIGHTS}
+
+
+@pytest.mark.parametrize(
+    ("harm", "state"),
+    [
+        (lambda file: file.write_bytes(file.read_bytes()[:-1]), "damaged"),
+        (lambda file: file.write_bytes(bytes([file.read_bytes()[0] ^ 1]) + file.read_bytes()[1:]), "damaged"),
+        (lambda file: file.unlink(), "missing"),
+    ],
+    ids=["truncated", "one bit flipped", "missing"],
+)
+def test_a_harmed_file_is_named_before_anything_is_loaded(world, harm, state):
+    harm(world / WEIGHTS)
+    with pytest.raises(ValueError, match=f"toy/{WEIGHTS} is {state}; restore it with: git checkout"):
+        models.load("toy")
+
+
+def test_a_harmed_manifest_is_named_too(world):
+    text = (world / models.MANIFEST).read_text()
+    (world / models.MANIFEST).write_text(text[: len(text) // 2])
+    with pytest.raises(ValueError, match="toy/manifest.json is damaged"):
+        models.verify(world)
+
+
+def test_an_unknown_model_is_answered_by_the_names_that_there_are(world):
+    with pytest.raises(ValueError, match="no model called 'tox'.*there are: toy"):
+        models.load("tox")
+
+
+def test_the_tokenizer_is_loaded_by_its_name(world):
+    folder = models.folder_of("tokenizer")
+    tiny_tokenizer().save_pretrained(folder)
+    models.seal(folder)
+    tokens = models.load("tokenizer")("a red circle")
+    assert tokens.input_ids == [WORDS.index(w) for w in ("<s>", "a", "red", "circle", "</s>")]
