@@ -1,6 +1,7 @@
 """Train words → pictures: a text encoder and a denoiser together, on latents encoded once; ship them as a pipeline."""
 
 import argparse
+import dataclasses
 import platform
 import random
 from pathlib import Path
@@ -70,8 +71,10 @@ class Told:
         rng = random.Random(f"{turn}/{index}")
         if rng.random() < 0.1:
             return ""
-        language = "en" if rng.random() < 0.65 else "zh"
-        return scenes.caption(self.samples[index].scene, rng, language, rng.choice(["full", "brief"]))
+        facts, language = self.samples[index].scene.facts, "en" if rng.random() < 0.65 else "zh"
+        if facts.style == "flat" and rng.random() < 0.6:
+            facts = dataclasses.replace(facts, style=None)  # no style said: the plain one
+        return scenes.caption(facts, rng, language, rng.choice(["full", "brief"]))
 
     def __call__(self, indices, turn):
         texts = [self.caption(index, turn) for index in indices.tolist()]

@@ -1,0 +1,103 @@
+"""The shipped models: they load with the stock library alone, and what they draw follows the words."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from aigc_course import models, runtime, sampling, scenes
+
+FOLDER = models.folder_of("text-to-image")
+STOCK = """
+import json, sys
+from diffusers import AutoPipelineForImage2Image, DiffusionPipeline
+pipe = DiffusionPipeline.from_pretrained(sys.argv[1], local_files_only=True)
+pipe.set_progress_bar_config(disable=True)
+drawn = pipe("a red house in a meadow", num_inference_steps=2).images[0]
+redraw = AutoPipelineForImage2Image.from_pipe(pipe)
+again = redraw("a blue house", image=drawn, strength=0.5, num_inference_steps=4).images[0]
+ours = [name for name in sys.modules if name.startswith("aigc_course")]
+dtypes = sorted({str(next(part.parameters()).dtype) for part in (pipe.unet, pipe.vae, pipe.text_encoder)})
+print(json.dumps([type(pipe).__name__, drawn.size, again.size, ours, dtypes]))
+"""
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return models.load("text-to-image")
+
+
+def test_the_pipeline_loads_with_nothing_of_ours_and_draws_from_words_and_from_a_picture(tmp_path):
+    run = subprocess.run(
+        [sys.executable, "-W", "error::FutureWarning", "-c", STOCK, str(FOLDER)],
+        capture_output=True, text=True, encoding="utf-8", cwd=tmp_path, timeout=300,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    name, drawn, again, ours, dtypes = json.loads(run.stdout.splitlines()[-1])
+    assert name == "StableDiffusionPipeline" and not ours
+    assert drawn == again == [models.PICTURE, models.PICTURE]
+    assert dtypes == ["torch.float32"], f"a bare load mixes {dtypes}: parts would not fit together"
+
+
+def test_the_shipped_files_are_safetensors_and_json_below_25_megabytes():
+    files = [file for file in FOLDER.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) < 25e6
+    assert {file.suffix for file in files} <= {".safetensors", ".json", ".md"}
+
+
+def test_every_shipped_model_has_a_manifest_that_holds():
+    shipped = sorted(folder for folder in (runtime.data_dir() / "models").iterdir() if folder.is_dir())
+    assert len(shipped) >= 2
+    for folder in shipped:
+        models.verify(folder)
+        listed = set(json.loads((folder / models.MANIFEST).read_text(encoding="utf-8")))
+        there = {f.relative_to(folder).as_posix() for f in folder.rglob("*") if f.is_file()} - {models.MANIFEST}
+        assert listed == there
+
+
+def test_captions_come_back_from_the_tokenizer_unchanged_and_fit():
+    tokenizer = models.load("tokenizer")
+    for sample in scenes.samples(100, "test"):
+        for language in scenes.LANGUAGES:
+            for caption in list(scenes.paraphrases(sample.scene, language))[:8]:
+                ids = tokenizer(caption).input_ids
+                assert tokenizer.decode(ids, skip_special_tokens=True) == caption
+                assert len(ids) <= tokenizer.model_max_length
+
+
+def colour_of(pictures):
+    """The mean colour of the middle of each picture, (B, 3): where a single thing most often stands."""
+    side = pictures.shape[-1]
+    return pictures[..., side // 4 : -side // 4, side // 4 : -side // 4].mean((2, 3))
+
+
+def test_the_colour_that_is_asked_for_is_the_colour_that_is_drawn(pipe):
+    reds = colour_of(sampling.words_to_pictures(pipe, ["a large red circle in a meadow"] * 6, steps=15))
+    blues = colour_of(sampling.words_to_pictures(pipe, ["a large blue circle in a meadow"] * 6, steps=15))
+    assert ((reds - blues)[:, 0] > 0.1).all() and ((blues - reds)[:, 2] > 0.1).all()
+
+
+def test_night_is_darker_than_day_in_both_languages(pipe):
+    prompts = [
+        "a yellow star at night",
+        "a yellow star in a meadow",
+        "一颗黄色的星星，在夜空下",
+        "一颗黄色的星星，在草地上",
+    ]
+    night, day, night_zh, day_zh = sampling.words_to_pictures(pipe, prompts, steps=15, seed=[0] * 4).mean((1, 2, 3))
+    assert night < day - 0.3 and night_zh < day_zh - 0.3
+
+
+def test_a_seed_gives_the_same_picture_alone_and_in_company(pipe):
+    alone = sampling.words_to_pictures(pipe, ["a green tree"], steps=4, seed=[9])
+    company = sampling.words_to_pictures(pipe, ["a red car", "a green tree"], steps=4, seed=[1, 9])
+    torch.testing.assert_close(alone[0], company[1], atol=1e-4, rtol=0)
+
+
+def test_the_recipes_are_where_the_makefile_calls_them():
+    made = Path(__file__).parents[1] / "Makefile"
+    for script in ("train_tokenizer.py", "train_autoencoder.py", "train_text_to_image.py"):
+        assert f"scripts/{script}" in made.read_text() and (made.parent / "scripts" / script).is_file()
