@@ -26,9 +26,9 @@ MANIFEST = "manifest.json"
 class PatchCode:
     """The best linear code of a picture: the leading principal components of its square patches.
 
-    It needs no training, and it is what the autoencoder's encoder learns to compute; the decoder learns to undo it
-    better than any linear map could.  A component of spread s is divided by √s, so that coarse structure stays
-    larger than detail and a denoiser settles it first.  mean: (D,);  basis: (D, C);  spread: (C,), D = 3 · patch².
+    It needs no training; the autoencoder's encoder learns to compute it, the decoder to undo it, so a denoiser can
+    be trained on codes before either is ready.  A component of spread s is divided by √s: coarse structure stays
+    larger than detail, and a denoiser settles it first.  mean: (D,);  basis: (D, C);  spread: (C,), D = 3 · patch².
     """
 
     mean: torch.Tensor
@@ -36,9 +36,7 @@ class PatchCode:
     spread: torch.Tensor
 
     @classmethod
-    def fit(
-        cls, pictures: torch.Tensor, channels: int = LATENT[0], patch: int = PICTURE // LATENT[1]
-    ) -> PatchCode:
+    def fit(cls, pictures: torch.Tensor, channels: int = LATENT[0], patch: int = PICTURE // LATENT[1]) -> PatchCode:
         """Measure the code on pictures (B, 3, H, W); a few thousand are plenty."""
         rows = _patches(pictures, patch).flatten(0, 2).double()
         mean = rows.mean(0)
@@ -52,6 +50,13 @@ class PatchCode:
         patch = math.isqrt(len(self.mean) // 3)
         code = (_patches(pictures, patch) - self.mean) @ self.basis / self.spread  # (B, h, w, C)
         return code.permute(0, 3, 1, 2).contiguous()
+
+    def decode(self, code: torch.Tensor) -> torch.Tensor:
+        """The linear way back, to the mean of all pictures with this code: (B, C, h, w) → (B, 3, H, W)."""
+        patch, (b, _, h, w) = math.isqrt(len(self.mean) // 3), code.shape
+        rows = (code.permute(0, 2, 3, 1) * self.spread) @ self.basis.T + self.mean
+        grid = rows.view(b, h, w, 3, patch, patch).permute(0, 3, 1, 4, 2, 5)
+        return grid.reshape(b, 3, h * patch, w * patch)
 
 
 def _patches(pictures: torch.Tensor, patch: int) -> torch.Tensor:
@@ -158,9 +163,7 @@ def _digest(file: Path) -> str:
 
 
 def _contents(folder: Path) -> list[str]:
-    return sorted(
-        f.relative_to(folder).as_posix() for f in folder.rglob("*") if f.is_file() and f.name != MANIFEST
-    )
+    return sorted(f.relative_to(folder).as_posix() for f in folder.rglob("*") if f.is_file() and f.name != MANIFEST)
 
 
 def folder_of(name: str) -> Path:

@@ -1,4 +1,4 @@
-"""Train the autoencoder: the encoder learns the best linear code of a picture, the decoder to undo it even better."""
+"""Train the autoencoder: the encoder learns the best linear code of a picture, the decoder learns to undo it."""
 
 import argparse
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from aigc_course import losses, models, runtime, scenes, training
+from aigc_course import evaluation, losses, models, runtime, scenes, training
 
 
 def pictures_of(samples):
@@ -30,20 +30,11 @@ def objective(code):
         target = code.encode(pictures)
         noise = torch.randn(target.shape, generator=generator, device=target.device)
         decoded = model.decode(target + 0.05 * noise).sample
-        faithful = losses.reconstruction(decoded, pictures, "l1") + 0.5 * losses.reconstruction(
-            decoded, pictures, "l2"
-        )
+        faithful = losses.reconstruction(decoded, pictures, "l1") + 0.5 * losses.reconstruction(decoded, pictures, "l2")
         encoded = model.encode(pictures).latent_dist.mean
         return faithful + 0.5 * losses.edges(decoded, pictures) + (encoded - target).square().mean()
 
     return loss
-
-
-@torch.no_grad()
-def psnr(model, pictures):
-    """Peak signal-to-noise ratio in dB of decoded against original pictures in [-1, 1], averaged over pictures."""
-    decoded = model.decode(model.encode(pictures).latent_dist.mode()).sample.clamp(-1, 1)
-    return (10 * torch.log10(4 / ((decoded - pictures) ** 2).mean((1, 2, 3)))).mean().item()
 
 
 def main():
@@ -69,7 +60,11 @@ def main():
         save_every=100,
     )
     test = pictures_of(scenes.samples(256, "validation")).to(runtime.device())
-    print(f"validation PSNR {psnr(model, test):.2f} dB")
+    with torch.no_grad():
+        decoded = model.decode(model.encode(test).latent_dist.mode()).sample.clamp(-1, 1)
+    ways = {"autoencoder": decoded, "linear code and back": code.decode(code.encode(test)).clamp(-1, 1)}
+    for name, back in ways.items():
+        print(f"validation PSNR, {name}: {evaluation.interval(evaluation.psnr(back, test))} dB")
     model.save_pretrained(args.folder / "model")
 
 

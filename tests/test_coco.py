@@ -340,7 +340,8 @@ def test_our_own_captions_are_read_like_anyones(exported, language):
     for captioned, item in zip(found, scenes.samples(5), strict=True):
         assert (captioned.width, captioned.height) == (40, 40)
         assert len(captioned.captions) >= 2
-        assert scenes.read_caption(captioned.captions[0]).groups[0].name in {t.name for t in item.scene.things}
+        named = scenes.read_caption(captioned.captions[0]).groups[0].name
+        assert named in {thing.name for thing in item.scene.things}
 
 
 def test_our_own_masks_come_back_pixel_for_pixel(exported):

@@ -48,13 +48,9 @@ def _numbers(name: str, values) -> np.ndarray:
     values = values.detach().cpu().float() if hasattr(values, "detach") else values
     numbers = np.asarray(values, dtype=float)
     if numbers.ndim != 1 or not numbers.size:
-        raise ValueError(
-            f"curve {name!r} has the shape {numbers.shape}; give a flat list with at least one number"
-        )
+        raise ValueError(f"curve {name!r} has the shape {numbers.shape}; give a flat list with at least one number")
     if not np.isfinite(numbers).any():
-        raise ValueError(
-            f"curve {name!r} holds no finite number; did the training diverge at its first step?"
-        )
+        raise ValueError(f"curve {name!r} holds no finite number; did the training diverge at its first step?")
     return numbers
 
 
@@ -63,9 +59,7 @@ def _places(name: str, values: np.ndarray, x) -> np.ndarray:
         return np.arange(len(values))
     places = _numbers("x", x)
     if len(places) != len(values):
-        raise ValueError(
-            f"curve {name!r} has {len(values)} values for {len(places)} places x; give as many of each"
-        )
+        raise ValueError(f"curve {name!r} has {len(values)} values for {len(places)} places x; give as many of each")
     return places
 
 

@@ -53,9 +53,7 @@ class Figure:
 
 def page(width: float, height: float, sharpness: int = 1) -> Canvas:
     """An empty card of width × height pixels, on which font sizes and line widths are in pixels too."""
-    return Canvas(
-        figsize=(math.ceil(width) / UNITS, math.ceil(height) / UNITS), dpi=UNITS * sharpness, facecolor=CARD
-    )
+    return Canvas(figsize=(math.ceil(width) / UNITS, math.ceil(height) / UNITS), dpi=UNITS * sharpness, facecolor=CARD)
 
 
 def finish(canvas: Canvas, alt: str, source: str = "") -> Figure:

@@ -31,9 +31,7 @@ def to_array(images) -> np.ndarray:
         arrays = [to_array(image) for image in images]
         sizes = sorted({array.shape[1:3] for array in arrays})
         if len(sizes) != 1:
-            raise ValueError(
-                f"pictures of one size are needed, but here are (H, W) = {sizes}; resize them first"
-            )
+            raise ValueError(f"pictures of one size are needed, but here are (H, W) = {sizes}; resize them first")
         return np.concatenate(arrays)
     if isinstance(images, Image.Image):
         return np.asarray(images.convert("RGB"))[None]
@@ -46,21 +44,15 @@ def to_array(images) -> np.ndarray:
 
 def _from_bytes(images: np.ndarray) -> np.ndarray:
     if images.ndim not in (3, 4) or images.shape[-1] != 3:
-        raise ValueError(
-            f"uint8 pictures have the shape (B, H, W, 3) or (H, W, 3), but this is {images.shape}"
-        )
+        raise ValueError(f"uint8 pictures have the shape (B, H, W, 3) or (H, W, 3), but this is {images.shape}")
     return images.reshape(-1, *images.shape[-3:])
 
 
 def _from_floats(images: np.ndarray) -> np.ndarray:
     if not np.issubdtype(images.dtype, np.floating):
-        raise ValueError(
-            f"pictures are floats in [-1, 1] or uint8, but this is {images.dtype}; use x / 127.5 - 1"
-        )
+        raise ValueError(f"pictures are floats in [-1, 1] or uint8, but this is {images.dtype}; use x / 127.5 - 1")
     if images.ndim not in (3, 4):
-        raise ValueError(
-            f"float pictures have the shape (B, C, H, W) or (C, H, W), but this is {images.shape}"
-        )
+        raise ValueError(f"float pictures have the shape (B, C, H, W) or (C, H, W), but this is {images.shape}")
     images = images.reshape(-1, *images.shape[-3:])
     if images.shape[1] not in (1, 3):
         hint = "is this a latent? decode it, or show one channel: z[:, :1]"
@@ -69,9 +61,7 @@ def _from_floats(images: np.ndarray) -> np.ndarray:
         raise ValueError("there are NaN or infinite values in the pictures; look where they first appear")
     if np.abs(images).max(initial=0) > LOUDEST:
         low, high = images.min(), images.max()
-        raise ValueError(
-            f"values from {low:.0f} to {high:.0f} are not a picture in [-1, 1]; use x / 127.5 - 1"
-        )
+        raise ValueError(f"values from {low:.0f} to {high:.0f} are not a picture in [-1, 1]; use x / 127.5 - 1")
     pixels = ((images.clip(-1, 1) + 1) * 127.5).round().astype(np.uint8)
     return np.broadcast_to(pixels, (len(pixels), 3, *pixels.shape[2:])).transpose(0, 2, 3, 1)
 
@@ -99,14 +89,10 @@ def show_images(
     count, _, side, _ = pixels.shape
     titles = checked_titles(titles, count)
     columns = columns or _columns(count, ((WIDE if titles else WIDEST) - 2 * PAD + GAP) // (side + GAP))
-    return _compose(
-        _Grid(pixels, titles, min(columns, count), GAP), alt or grid_alt(titles, pixels.shape, "Grid")
-    )
+    return _compose(_Grid(pixels, titles, min(columns, count), GAP), alt or grid_alt(titles, pixels.shape, "Grid"))
 
 
-def show_strip(
-    images, labels: Sequence[str] | None = None, alt: str | None = None, scale: float = 1.0
-) -> Figure:
+def show_strip(images, labels: Sequence[str] | None = None, alt: str | None = None, scale: float = 1.0) -> Figure:
     """As `show_images`, in one row with arrows: a story, such as noise becoming a picture."""
     pixels = enlarge(to_array(images), scale)
     labels = checked_titles(labels, len(pixels))
@@ -120,9 +106,7 @@ def enlarge(pixels: np.ndarray, scale: float) -> np.ndarray:
     if factor == int(factor):
         return pixels.repeat(int(factor), 1).repeat(int(factor), 2)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return np.stack(
-        [np.asarray(Image.fromarray(each).resize(size, Image.Resampling.LANCZOS)) for each in pixels]
-    )
+    return np.stack([np.asarray(Image.fromarray(each).resize(size, Image.Resampling.LANCZOS)) for each in pixels])
 
 
 def checked_titles(titles: Sequence[str] | None, count: int) -> list[str]:
@@ -144,9 +128,7 @@ def grid_alt(titles: list[str], shape: tuple[int, ...], kind: str) -> str:
 def _columns(count: int, most: int) -> int:
     """The columns that leave the fewest empty places in a sheet no higher than wide; of equals, the most."""
     least = min(count, most, round(count**0.5 + 0.499))
-    return max(
-        range(max(1, least), max(1, min(count, most)) + 1), key=lambda columns: (-(-count % columns), columns)
-    )
+    return max(range(max(1, least), max(1, min(count, most)) + 1), key=lambda columns: (-(-count % columns), columns))
 
 
 @dataclass
@@ -161,9 +143,7 @@ class _Grid:
         shown = [letters.label(title, i) for i, title in enumerate(self.titles, 1)]
         self.lines = [letters.wrap(title, self.wide, TITLE) for title in shown] or [[]] * count
         rows = [self.lines[start : start + self.columns] for start in range(0, count, self.columns)]
-        self.under = [
-            letters.height(max(map(len, row)), TITLE) + 3 for row in rows
-        ]  # room for each row's titles
+        self.under = [letters.height(max(map(len, row)), TITLE) + 3 for row in rows]  # room for each row's titles
         self.tops = [PAD + sum(self.under[:r]) + r * (self.high + GAP) for r in range(len(rows))]
 
     @property

@@ -89,9 +89,7 @@ class _Sketch:
     def _label_words(self, edge: Edge) -> _Words | None:
         if not edge.label:
             return None
-        return _Words(
-            tuple((line, LABEL, False) for line in letters.wrap(self._tell(edge.label), 110, LABEL))
-        )
+        return _Words(tuple((line, LABEL, False) for line in letters.wrap(self._tell(edge.label), 110, LABEL)))
 
     # --- sizes ----------------------------------------------------------------------------------------------
 
@@ -138,9 +136,7 @@ class _Sketch:
             self._draw_arrow(axes, route, edge.dashed)
             if words and route.label:
                 middle = self.at(route.label.u, route.label.v)
-                _patch(
-                    axes, middle, words.wide + 8, words.high + 2, 5, FRAME[0] if route.label.group else CARD
-                )
+                _patch(axes, middle, words.wide + 8, words.high + 2, 5, FRAME[0] if route.label.group else CARD)
                 _write(axes, words, middle)
         for name, box in self.layout.boxes.items():
             self._draw_box(axes, self.chart.nodes[name], box)
@@ -167,9 +163,7 @@ class _Sketch:
         colours = PAINT[node.shape]
         if node.shape == "choice":
             corners = [(x - wide / 2, y), (x, y - high / 2), (x + wide / 2, y), (x, y + high / 2)]
-            axes.add_patch(
-                Polygon(corners, fc=colours[0], ec=colours[1], lw=1.3, zorder=2, joinstyle="round")
-            )
+            axes.add_patch(Polygon(corners, fc=colours[0], ec=colours[1], lw=1.3, zorder=2, joinstyle="round"))
         else:
             _patch(axes, (x, y), wide, high, min(RADII[node.shape], wide / 2, high / 2), *colours, zorder=2)
         _write(axes, self.words[node.name], (x, y))

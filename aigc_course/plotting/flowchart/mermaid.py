@@ -10,9 +10,7 @@ TEXT = r'(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\[\](){}"|]*))'
 NODE = re.compile(r"\s*(?P<name>\w+)")
 ARROW = re.compile(r'\s*(?P<line>-->|-\.->)\s*(?:\|\s*"?(?P<label>[^|"]*?)"?\s*\|)?')
 GROUP = re.compile(rf"subgraph\s+(?:\w+\s*\[{TEXT}\]|(?P<title>[^\[\]]+))$")
-SUBSET = (
-    'use nodes a[..], a(..), a([..]), a{..}, edges --> or -.->, labels -->|..|, and "quotes" around brackets'
-)
+SUBSET = 'use nodes a[..], a(..), a([..]), a{..}, edges --> or -.->, labels -->|..|, and "quotes" around brackets'
 
 
 @dataclass(frozen=True)
@@ -51,9 +49,7 @@ def parse(source: str) -> Chart:
     lines = [(i, line) for i, line in lines if line and not line.startswith("%%")]
     opening = re.fullmatch(r"(?:flowchart|graph)\s+(LR|TD|TB)", lines[0][1]) if lines else None
     if not opening:
-        raise ValueError(
-            "a diagram begins with the line 'flowchart LR' (left to right) or 'flowchart TD' (down)"
-        )
+        raise ValueError("a diagram begins with the line 'flowchart LR' (left to right) or 'flowchart TD' (down)")
     chart, group = Chart("LR" if opening[1] == "LR" else "TD"), None
     for i, line in lines[1:]:
         group = _read_line(chart, group, i, line)
@@ -74,7 +70,7 @@ def _read_line(chart: Chart, group: str | None, i: int, line: str) -> str | None
     while at < len(line):
         arrow = ARROW.match(line, at)
         if not arrow:
-            raise ValueError(f"line {i} of the diagram is not understood from {line[at:]!r} on; {SUBSET}")
+            raise ValueError(f"line {i} of the diagram is not understood from {line[at:].strip()!r} on; {SUBSET}")
         head, at = _read_node(chart, group, i, line, arrow.end())
         if head == name:
             raise ValueError(f"line {i} of the diagram has an arrow from {name!r} to itself; leave it out")
@@ -88,13 +84,9 @@ def _open_group(chart: Chart, group: str | None, i: int, line: str) -> str:
     if not found or group is not None:
         why = "a subgraph inside a subgraph is not drawn" if found else "a subgraph needs a title"
         raise ValueError(f"line {i} of the diagram: {why}")
-    title = next(text for text in (found["quoted"], found["bare"], found["title"]) if text is not None).strip(
-        ' "'
-    )
+    title = next(text for text in (found["quoted"], found["bare"], found["title"]) if text is not None).strip(' "')
     if title in chart.groups:
-        raise ValueError(
-            f"line {i} of the diagram: there is a subgraph {title!r} already; give it another title"
-        )
+        raise ValueError(f"line {i} of the diagram: there is a subgraph {title!r} already; give it another title")
     chart.groups.append(title)
     return title
 

@@ -84,9 +84,7 @@ def _sort_all(rows: list[Row], near: Mapping[Slot, Row], turn: list[Row]) -> Non
         for group in {slot.group for slot in row if slot.group}:
             centre = _mean(_share(rows, slot) for each in rows for slot in each if slot.group == group)
             wish[group] = centre
-        row.sort(
-            key=lambda slot: (wish[slot.group] if slot.group else wish[slot], slot.group or "", wish[slot])
-        )
+        row.sort(key=lambda slot: (wish[slot.group] if slot.group else wish[slot], slot.group or "", wish[slot]))
 
 
 def _share(rows: list[Row], slot: Slot) -> float:

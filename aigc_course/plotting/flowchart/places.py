@@ -11,9 +11,7 @@ from aigc_course.plotting.flowchart.springs import rest
 BETWEEN = 22  # pixels between neighbouring boxes in a rank
 BESIDE = 26  # pixels between an arrow that passes and its neighbours
 PAD = 14  # pixels between a frame and its boxes
-Rooms = Mapping[
-    str, tuple[float, float, float]
-]  # of a frame's title: before the frame's first rank, before its
+Rooms = Mapping[str, tuple[float, float, float]]  # of a frame's title: before the frame's first rank, before its
 # first box across, and the least width across
 
 
@@ -40,9 +38,7 @@ def _span(layout: Layout, group: str) -> tuple[int, int]:
 def _place_across(layout: Layout, titles: Rooms) -> None:
     slots = [slot for row in layout.rows for slot in row]
     index = {slot: i for i, slot in enumerate(slots)}
-    left = {
-        group: len(slots) + 2 * i for i, group in enumerate(layout.groups)
-    }  # and left + 1 is its right border
+    left = {group: len(slots) + 2 * i for i, group in enumerate(layout.groups)}  # and left + 1 is its right border
     springs = [spring for route in layout.routes for spring in _springs(layout, route, index)]
     rods = [rod for row in layout.rows for rod in _rods(row, index, left, titles)]
     for group, border in left.items():
@@ -126,9 +122,7 @@ def _place_along(layout: Layout, titles: Rooms, spans: Mapping[str, tuple[int, i
     """Stack the ranks, with more room where arrows swing far, and where frames begin or end."""
     at, last_rank = 0.0, len(layout.rows) - 1
     for r, row in enumerate(layout.rows):
-        opening = max(
-            (PAD + titles[group][0] for group, (first, _) in spans.items() if first == r), default=0
-        )
+        opening = max((PAD + titles[group][0] for group, (first, _) in spans.items() if first == r), default=0)
         closing = PAD * any(last == r - 1 for _, last in spans.values())
         at += opening + closing + (_stride(layout, r) if r else 0)
         thick = max(slot.along for slot in row)

@@ -62,9 +62,7 @@ class Layout:
         return list(dict.fromkeys(box.group for box in self.boxes.values() if box.group))
 
 
-def fill(
-    sizes: Mapping[str, tuple[float, float]], links: Sequence[Link], home: Mapping[str, str | None]
-) -> Layout:
+def fill(sizes: Mapping[str, tuple[float, float]], links: Sequence[Link], home: Mapping[str, str | None]) -> Layout:
     """Give everything a slot, in the author's order.  sizes: boxes (along, across);  home: their groups."""
     turned = turn_back(sizes, links)
     ranks = rank(sizes, links, turned)
