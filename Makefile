@@ -32,6 +32,7 @@ notebooks: $(READY)
 
 models: $(READY)
 	$(RUN) scripts/train_tokenizer.py
+	$(RUN) scripts/train_parser.py
 	$(RUN) scripts/train_autoencoder.py
 	$(RUN) scripts/train_text_to_image.py
 

@@ -1,4 +1,4 @@
-"""How well do the shipped models draw one thing?  Scores by the parser, which no generator was trained with, and controls."""
+"""How well do the shipped models draw one thing?  Scores by the parser, which no generator has met, and controls."""
 
 import argparse
 import random

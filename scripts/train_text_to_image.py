@@ -12,7 +12,7 @@ from torch import nn
 
 from aigc_course import diffusion, evaluation, losses, models, runtime, scenes, training
 
-TASKS = {"single": 0.6, "pair": 0.2, "count": 0.2}
+TASKS = {"single": 0.86, "pair": 0.07, "count": 0.07}
 
 CARD = """# text-to-image
 
@@ -28,7 +28,7 @@ pipe("a red house in a meadow", guidance_scale=4.0).images[0]
 | | |
 |---|---|
 | parts | text encoder (`CLIPTextModel`, 3 layers of 128), denoiser (`UNet2DConditionModel`, 64 and 128 channels), autoencoder (`AutoencoderKL`, 12 × 8 × 8 latent), byte-level BPE tokenizer |
-| objective | velocity prediction on a cosine schedule, min-SNR weights (γ = 5), captions left out one time in ten |
+| objective | velocity prediction on a cosine schedule, unweighted, captions left out one time in ten |
 | data | {scenes:,} drawn scenes of the training split (seed 1), captions told anew in each pass: two languages, full and brief |
 | training | {steps:,} steps of {batch} ({pictures:,} pictures), AdamW, average of weights 0.999; last loss {loss:.4f}; {minutes:.0f} minutes of training |
 | reconstruction | PSNR {psnr} dB, encoded and decoded, 256 pictures of the validation split |
@@ -85,12 +85,12 @@ class Told:
 
 
 def objective(schedule):
-    """The weighted squared error of the velocity, given the words."""
+    """The squared error of the velocity, given the words; every step counts alike, the noisiest too."""
 
     def loss(model, batch, generator):
         text = model["text_encoder"](batch["tokens"]).last_hidden_state
         latents = batch["latents"].to(memory_format=torch.channels_last)
-        return losses.denoising(model["unet"], latents, text, schedule, generator)
+        return losses.denoising(model["unet"], latents, text, schedule, generator, gamma=None)
 
     return loss
 
@@ -105,10 +105,10 @@ def faithful(vae):
 def main():
     """Encode the scenes once, train, and ship the pipeline with its card."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=3400)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=8e-4)
-    parser.add_argument("--scenes", type=int, default=60_000, help="pictures whose latents are kept")
+    parser.add_argument("--scenes", type=int, default=42_000, help="pictures whose latents are kept")
     parser.add_argument("--autoencoder", type=Path, default=Path("runs/autoencoder"))
     parser.add_argument("--folder", type=Path, default=Path("runs/text-to-image"))
     args = parser.parse_args()

@@ -10,7 +10,7 @@ from tokenizers.models import WordLevel
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast
 
-from aigc_course import models, scenes
+from aigc_course import models, runtime, scenes
 
 WORDS = ["<pad>", "<s>", "</s>", "<unk>", "a", "red", "blue", "circle", "house", "at", "sea"]
 WEIGHTS = "unet/weights.safetensors"
@@ -182,3 +182,16 @@ def test_the_tokenizer_is_loaded_by_its_name(world):
     models.seal(folder)
     tokens = models.load("tokenizer")("a red circle")
     assert tokens.input_ids == [WORDS.index(w) for w in ("<s>", "a", "red", "circle", "</s>")]
+
+
+def test_a_shipped_pipeline_has_its_card_and_loads_in_one_precision(world):
+    folder = models.folder_of("toy-pipeline")
+    (folder / "unet").mkdir(parents=True)
+    (folder / "unet" / "stale.safetensors").touch()
+    assert models.save(tiny_pipeline(), "toy-pipeline", "# A card\n") == folder
+    pipe = models.load("toy-pipeline")
+    parts = pipe.unet, pipe.vae, pipe.text_encoder
+    assert {p.dtype for part in parts for p in part.parameters()} == {runtime.dtype()}
+    assert (folder / "README.md").read_text() == "# A card\n"
+    assert not (folder / "unet" / "stale.safetensors").exists()
+    assert sorted(f.name for f in folder.parent.iterdir()) == ["toy", "toy-pipeline"]

@@ -282,6 +282,13 @@ def test_make_test_runs_the_style_the_unit_tests_the_stamps_and_every_notebook(c
 
 
 @needs_make
+def test_make_models_trains_each_model_that_has_a_script(clone: Path):
+    assert make(clone, "models").returncode == 0
+    trained = [line for line in asked(clone) if line.startswith("scripts/train_")]
+    assert sorted(trained) == [f"scripts/{path.name}" for path in sorted((ROOT / "scripts").glob("train_*.py"))]
+
+
+@needs_make
 @pytest.mark.parametrize("step", [1, 2, 3, 4])
 def test_make_test_stops_at_the_first_step_that_fails(clone: Path, step: int):
     make(clone, "test")

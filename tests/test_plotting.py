@@ -268,8 +268,8 @@ def test_one_rare_colour_survives_in_a_sheet_of_others():
 
 
 def test_what_no_palette_can_show_is_kept_in_full_colour():
-    y, x = np.mgrid[0:256, 0:256]
-    tiles = np.stack([x % 64 * 4, y % 64 * 4, x // 64 * 64 + y // 64 * 16], -1).astype(np.uint8)
+    y, x = np.mgrid[0:128, 0:128]
+    tiles = np.stack([x % 64 * 4, y % 64 * 4, x // 64 * 128 + y // 64 * 64], -1).astype(np.uint8)
     assert np.array_equal(decoded(Image.fromarray(tiles)), tiles)
 
 
@@ -300,13 +300,16 @@ def test_without_a_chinese_font_a_title_becomes_its_number_and_the_alt_text_tell
 
 def test_a_letter_of_a_second_font_is_drawn(monkeypatch):
     monkeypatch.setattr(letters, "families", lambda: [letters.LATIN, "STIXGeneral"])
-    letters._has.cache_clear()
     fonts = (get_font(findfont(FontProperties(family=family))) for family in letters.families())
     latin, other = (set(font.get_charmap()) for font in fonts)
     letter = chr(min(code for code in other - latin if code > 0x2E80))
     assert letters.drawable(letter) and letters.label(letter, 1) == letter
     plotting.show_images(np.zeros((1, 8, 8, 3), np.uint8), [letter])  # a missing letter would warn
-    letters._has.cache_clear()
+
+
+def test_bold_is_asked_only_of_the_font_that_has_it():
+    assert letters.font("cat", 12, bold=True).get_weight() == "bold"
+    assert letters.font("cat 猫", 12, bold=True).get_weight() == "normal"
 
 
 def test_chinese_everywhere_is_drawn_without_a_warning(monkeypatch):
@@ -328,7 +331,7 @@ def test_dollar_signs_are_letters_and_not_formulas(flat):
 
 def test_curves_with_gaps_zeros_and_tensors_are_drawn():
     values = {"a": torch.tensor([1.0, 0.1, 0.0]), "b": [1, float("nan"), 0.5], "c": [0.3]}
-    assert plotting.show_curves(values, logy=True).alt
+    assert "a from 1 to 0.1 between 0 and 1" in plotting.show_curves(values, logy=True).alt
     assert plotting.show_curves({"a": [1, 2]}, x=[10, 20]).alt.endswith("between 10 and 20")
 
 
@@ -336,9 +339,10 @@ def test_curves_with_gaps_zeros_and_tensors_are_drawn():
     ("arguments", "sentence"),
     [
         (({},), "no curve"),
-        (({"loss": []},), "at least one number"),
+        (({"loss": []},), "one number or more"),
         (({"loss": [[1, 2]]},), "flat list"),
         (({"loss": [float("nan")]},), "diverge"),
+        (({"loss": [0, -1]}, None, "", "", True), "logy"),
         (({"loss": [1, 2]}, [1, 2, 3]), "2 values for 3 places"),
     ],
 )

@@ -41,7 +41,7 @@ def schedule():
 
 
 @pytest.mark.parametrize("scale", [1, 4.0])
-@pytest.mark.parametrize("steps", [1, 4, 7])
+@pytest.mark.parametrize("steps", [1, 7])
 def test_words_to_pictures_equals_the_stock_pipeline(pipe, steps, scale):
     mine = sampling.words_to_pictures(pipe, PROMPTS, steps, scale, seed=[3, 8])
     torch.testing.assert_close(mine, stock(pipe, PROMPTS, steps, scale, [3, 8]), **CLOSE)
@@ -69,7 +69,7 @@ def test_the_steps_are_those_of_the_library_for_every_count():
         assert [t for t, _ in sampling._times(1000, steps)] == expected, steps
 
 
-@pytest.mark.parametrize("steps", [3, 25, 30, 1000])
+@pytest.mark.parametrize("steps", [3, 7, 25, 1000])
 def test_each_step_equals_that_of_the_librarys_scheduler(steps):
     theirs, generator = models.scheduler(), torch.Generator().manual_seed(0)
     theirs.set_timesteps(steps)
@@ -98,9 +98,7 @@ def test_a_picture_does_not_depend_on_its_batch(pipe):
 
 def test_one_number_counts_up_from_picture_to_picture(pipe):
     counted = sampling.words_to_pictures(pipe, ["a red circle"] * 2, 1, seed=5)
-    torch.testing.assert_close(
-        counted, sampling.words_to_pictures(pipe, ["a red circle"] * 2, 1, seed=[5, 6]), **CLOSE
-    )
+    torch.testing.assert_close(counted, sampling.words_to_pictures(pipe, ["a red circle"] * 2, 1, seed=[5, 6]), **CLOSE)
     assert not torch.allclose(counted[0], counted[1], atol=0.01)
 
 

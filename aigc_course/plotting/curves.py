@@ -10,9 +10,10 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import MaxNLocator
 
 from aigc_course.plotting import letters
-from aigc_course.plotting.figure import CARD, INK, MUTED, RULE, SERIES, Figure, finish, page
+from aigc_course.plotting.figure import CARD, INK, MUTED, RULE, SERIES, Canvas, Figure, finish, page
 
 SHARPNESS = 2
+NAME = 12  # letter size of the names of curves
 SHADES = LinearSegmentedColormap.from_list("shades", ["#f4f1ea", "#bcd3e6", "#6d9dc5", "#2f5f94", "#1d3a63"])
 
 
@@ -28,29 +29,34 @@ def show_curves(
 
     curves: {"name": (N,)};  x: (N,), or 0, 1, 2, ... if None;  gaps (NaN) stay gaps.
     """
-    values = {name: _numbers(name, each) for name, each in curves.items()}
+    values = {name: _numbers(name, each, logy) for name, each in curves.items()}
     if not values:
         raise ValueError('there is no curve to draw; give a dictionary such as {"loss": history.losses}')
     places = {name: _places(name, each, x) for name, each in values.items()}
+    names = [letters.wrap(letters.label(name, i), 200, NAME, most=1)[0] for i, name in enumerate(values, 1)]
     canvas = page(640, 300, SHARPNESS)
-    axes = _axes(canvas, values, xlabel, ylabel)
+    axes = _axes(canvas, max(letters.width(name, NAME) for name in names), xlabel, ylabel)
     for colour, name in zip(_colours(len(values)), values, strict=True):
         axes.plot(places[name], values[name], color=colour, linewidth=1.8, solid_capstyle="round")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=x is None))
     if logy:
-        axes.set_yscale("log", nonpositive="mask")
+        axes.set_yscale("log")
     else:
         axes.yaxis.set_major_locator(MaxNLocator(5))
-    _name_ends(axes, values)
+    _name_ends(axes, names, [each[np.isfinite(each)][-1] for each in values.values()])
     return finish(canvas, alt or _curves_alt(values, places, xlabel, ylabel))
 
 
-def _numbers(name: str, values) -> np.ndarray:
-    values = values.detach().cpu().float() if hasattr(values, "detach") else values
-    numbers = np.asarray(values, dtype=float)
+def _numbers(name: str, values, logy: bool = False) -> np.ndarray:
+    values = values.detach().cpu().double().numpy() if hasattr(values, "detach") else values
+    numbers = np.array(values, dtype=float)
     if numbers.ndim != 1 or not numbers.size:
-        raise ValueError(f"curve {name!r} has the shape {numbers.shape}; give a flat list with at least one number")
+        raise ValueError(f"curve {name!r} has the shape {numbers.shape}; give a flat list of one number or more")
+    if logy:
+        numbers[numbers <= 0] = np.nan  # a logarithm has no place for them
     if not np.isfinite(numbers).any():
-        raise ValueError(f"curve {name!r} holds no finite number; did the training diverge at its first step?")
+        kind = "positive and finite; is logy wanted?" if logy else "finite; did the training diverge?"
+        raise ValueError(f"curve {name!r} holds no number that is {kind}")
     return numbers
 
 
@@ -67,10 +73,9 @@ def _colours(count: int) -> list[str]:
     return [SERIES[i % len(SERIES)] for i in range(count)]
 
 
-def _axes(canvas, values: Mapping, xlabel: str, ylabel: str) -> Axes:
-    """Two thin axes, quiet rules, and room on the right for the longest name."""
-    names = max(letters.width(letters.label(name, i), 12) for i, name in enumerate(values, 1))
-    axes = canvas.add_axes((0.11, 0.17, 0.85 - min(names, 200) / 640, 0.75), facecolor=CARD)
+def _axes(canvas: Canvas, room: float, xlabel: str, ylabel: str) -> Axes:
+    """Two thin axes, quiet rules, and room on the right for names."""
+    axes = canvas.add_axes((0.11, 0.17, 0.85 - room / 640, 0.75), facecolor=CARD)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(MUTED)
     axes.grid(axis="y", color=RULE, linewidth=0.8)
@@ -78,26 +83,19 @@ def _axes(canvas, values: Mapping, xlabel: str, ylabel: str) -> Axes:
     axes.tick_params(colors=MUTED, labelsize=10.5, length=3, which="both")
     axes.margins(x=0.01)
     for text, write in ((xlabel, axes.set_xlabel), (ylabel, axes.set_ylabel)):
-        write(text if letters.drawable(text) else "", color=INK, font=letters.font(11.5), parse_math=False)
+        shown = text if letters.drawable(text) else ""
+        write(shown, color=INK, font=letters.font(shown, 11.5), parse_math=False)
     return axes
 
 
-def _name_ends(axes: Axes, values: Mapping) -> None:
+def _name_ends(axes: Axes, names: Sequence[str], last: Sequence[float]) -> None:
     """Write each curve's name at the height of its last point, moved apart where names would touch."""
     axes.figure.draw_without_rendering()  # fixes the limits
-    ends = [(*line.get_xydata()[np.isfinite(line.get_ydata())][-1], line.get_color()) for line in axes.lines]
-    heights = [axes.transData.transform((x, y))[1] / SHARPNESS for x, y, _ in ends]
-    edge = axes.transAxes.transform((1, 0))[0]
-    for i, (name, y) in enumerate(zip(values, spread(heights, 15), strict=True), 1):
-        place = {"transform": None, "va": "center", "ha": "left", "parse_math": False}
-        axes.text(
-            edge + 6 * SHARPNESS,
-            y * SHARPNESS,
-            letters.label(name, i),
-            color=ends[i - 1][2],
-            font=letters.font(12),
-            **place,
-        )
+    heights = [axes.transData.transform((0, y))[1] for y in last]
+    edge = axes.transAxes.transform((1, 0))[0] + 6 * SHARPNESS
+    look = {"transform": None, "va": "center", "ha": "left", "parse_math": False}
+    for name, colour, y in zip(names, _colours(len(names)), spread(heights, 15 * SHARPNESS), strict=True):
+        axes.text(edge, y, name, color=colour, font=letters.font(name, NAME), **look)
 
 
 def spread(heights: Sequence[float], gap: float) -> list[float]:
@@ -164,11 +162,14 @@ def _shade(axes: Axes, matrix: np.ndarray, rows, columns, tilt: bool, numbers: b
     axes.grid(which="minor", color=CARD, linewidth=2)
     axes.tick_params(which="both", length=0, top=False, labeltop=True, labelbottom=False)
     turn = {"rotation": 45, "ha": "left", "rotation_mode": "anchor"} if tilt else {}
-    axes.set_xticks(range(len(columns)), _shown(columns), font=letters.font(11), color=INK, **turn)
-    axes.set_yticks(range(len(rows)), _shown(rows), font=letters.font(11), color=INK)
+    axes.set_xticks(
+        range(len(columns)), _shown(columns), font=letters.font("".join(_shown(columns)), 11), color=INK, **turn
+    )
+    axes.set_yticks(range(len(rows)), _shown(rows), font=letters.font("".join(_shown(rows)), 11), color=INK)
     for (r, c), value in np.ndenumerate(matrix) if numbers else ():
         colour = "white" if value > low + 0.55 * (high - low) else INK
-        axes.text(c, r, f"{value:.3g}", ha="center", va="center", color=colour, font=letters.font(11))
+        number = f"{value:.3g}"
+        axes.text(c, r, number, ha="center", va="center", color=colour, font=letters.font(number, 11))
 
 
 def _heatmap_alt(matrix: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> str:

@@ -40,16 +40,17 @@ def _has(family: str, letter: str) -> bool:
     return font.get_char_index(ord(letter)) != 0
 
 
-def font(size: float, bold: bool = False, italic: bool = False) -> FontProperties:
-    """The one typeface of the course, at a size in pixels of the page."""
-    style, weight = "italic" if italic else "normal", "bold" if bold else "normal"
-    return FontProperties(family=families(), size=size, weight=weight, style=style)
+def font(text: str, size: float, bold: bool = False) -> FontProperties:
+    """The typeface for a text, at a size in pixels of the page; bold only in Latin, which has it."""
+    if all(letter.isspace() or _has(LATIN, letter) for letter in text):
+        return FontProperties(family=LATIN, size=size, weight="bold" if bold else "normal")
+    return FontProperties(family=families(), size=size)
 
 
 @lru_cache(maxsize=4096)
 def width(text: str, size: float, bold: bool = False) -> float:
     """How many pixels one line of text takes."""
-    return RendererAgg(1, 1, 72).get_text_width_height_descent(text, font(size, bold), ismath=False)[0]
+    return RendererAgg(1, 1, 72).get_text_width_height_descent(text, font(text, size, bold), ismath=False)[0]
 
 
 def height(lines: int, size: float) -> float:

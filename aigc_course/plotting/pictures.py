@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.patches import FancyArrowPatch
 from PIL import Image
 
 from aigc_course.plotting import letters
-from aigc_course.plotting.figure import CARD, INK, MUTED, Figure, finish, page
+from aigc_course.plotting.figure import CARD, INK, MUTED, Canvas, Figure, finish, page
 
 PAD, GAP, ARROW = 14, 8, 30
 TITLE = 11  # pixels
@@ -171,23 +172,12 @@ def _compose(grid: _Grid, alt: str) -> Figure:
     return finish(canvas, alt)
 
 
-def _write(canvas, lines: list[str], x: float, top: float) -> None:
+def _write(canvas: Canvas, lines: list[str], x: float, top: float) -> None:
+    look = {"transform": None, "ha": "center", "va": "top", "color": INK, "parse_math": False}
     for number, line in enumerate(lines):
-        place = (x, top - letters.height(number, TITLE))
-        canvas.text(
-            *place,
-            line,
-            transform=None,
-            ha="center",
-            va="top",
-            color=INK,
-            font=letters.font(TITLE),
-            parse_math=False,
-        )
+        canvas.text(x, top - letters.height(number, TITLE), line, font=letters.font(line, TITLE), **look)
 
 
-def _arrow(canvas, start: float, stop: float, y: float) -> None:
-    from matplotlib.patches import FancyArrowPatch
-
+def _arrow(canvas: Canvas, start: float, stop: float, y: float) -> None:
     style = {"arrowstyle": "-|>,head_length=4,head_width=2.5", "shrinkA": 0, "shrinkB": 0, "color": MUTED}
     canvas.add_artist(FancyArrowPatch((start, y), (stop, y), transform=None, linewidth=1.3, **style))

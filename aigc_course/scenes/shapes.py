@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -20,11 +21,17 @@ class Part:
     tone: str = "body"
 
 
+@lru_cache(maxsize=64)
+def _arc(n: int, start: float, stop: float) -> np.ndarray:
+    """n points (n, 2) on a part of the unit circle."""
+    angle = 2 * math.pi * np.linspace(start, stop, n, endpoint=stop - start < 1)
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
 def _oval(
     x: float, y: float, rx: float, ry: float | None = None, n: int = 22, start: float = 0.0, stop: float = 1.0
 ) -> np.ndarray:
-    angle = 2 * math.pi * np.linspace(start, stop, n, endpoint=stop - start < 1)
-    return np.stack([x + rx * np.cos(angle), y + (rx if ry is None else ry) * np.sin(angle)], axis=1)
+    return _arc(n, start, stop) * (rx, rx if ry is None else ry) + (x, y)
 
 
 def _box(left: float, top: float, right: float, bottom: float) -> np.ndarray:

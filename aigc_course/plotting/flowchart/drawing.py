@@ -146,7 +146,7 @@ class _Sketch:
         (x0, y0), (x1, y1) = self.at(*frame[:2]), self.at(*frame[2:])
         _patch(axes, ((x0 + x1) / 2, (y0 + y1) / 2), x1 - x0, y1 - y0, 10, *FRAME, zorder=0)
         text = letters.wrap(self.titles[group], x1 - x0 - 24, TITLE, bold=True, most=1)[0]
-        x, font = self._title_place(group, text, x0 + 12, x1 - 12), letters.font(TITLE, bold=True)
+        x, font = self._title_place(group, text, x0 + 12, x1 - 12), letters.font(text, TITLE, bold=True)
         axes.text(x, y0 + 9, text, va="top", color=MUTED, font=font, parse_math=False, zorder=4)
 
     def _title_place(self, group: str, text: str, left: float, right: float) -> float:
@@ -191,6 +191,6 @@ def _write(axes: Axes, words: _Words, middle: tuple[float, float]) -> None:
     x, y = middle[0], middle[1] - words.high / 2
     for text, size, bold in words.lines:
         high, look = letters.height(1, size), {"ha": "center", "va": "center_baseline", "parse_math": False}
-        colour, font = INK if bold else MUTED, letters.font(size, bold)
+        colour, font = INK if bold else MUTED, letters.font(text, size, bold)
         axes.text(x, y + high / 2, text, color=colour, font=font, zorder=4, **look)
         y += high

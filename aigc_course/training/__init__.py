@@ -1,0 +1,9 @@
+"""One loop that knows nothing of pictures: accumulation, precision, clipping, EMA, progress, exact resume.
+
+`fit(model, batches, loss, steps)` returns a `History`.  A checkpoint is a folder of safetensors and JSON.
+"""
+
+from aigc_course.training.batches import Shuffled
+from aigc_course.training.loop import History, Step, fit, rate_at
+
+__all__ = ["History", "Shuffled", "Step", "fit", "rate_at"]
