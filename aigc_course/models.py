@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import shutil
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -180,13 +181,13 @@ def seal(folder: Path) -> None:
 def verify(folder: Path) -> None:
     """Compare a model's files with its manifest; ValueError names the first file that is damaged or missing."""
     try:
-        sums = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        sums = dict(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
     except FileNotFoundError:
         known = sorted(f.parent.name for f in folder.parent.glob(f"*/{MANIFEST}"))
         raise ValueError(
             f"no model called {folder.name!r} in {folder.parent.name}/; there are: {', '.join(known) or 'none'}"
         ) from None
-    except (UnicodeDecodeError, json.JSONDecodeError):
+    except (TypeError, ValueError):  # not UTF-8, not JSON, not a dictionary
         raise ValueError(
             f"{folder.name}/{MANIFEST} is damaged; restore it with: git checkout -- data/models/{folder.name}"
         ) from None
@@ -219,12 +220,32 @@ def load(name: str) -> Any:
     """A member of the cast ("text-to-image", "tokenizer"), its files checked, on this machine's device."""
     folder = folder_of(name)
     verify(folder)
-    if name == "tokenizer":
-        from transformers import PreTrainedTokenizerFast
+    with _quiet():
+        if name == "tokenizer":
+            from transformers import PreTrainedTokenizerFast
 
-        return PreTrainedTokenizerFast.from_pretrained(folder)
-    from diffusers import DiffusionPipeline
+            return PreTrainedTokenizerFast.from_pretrained(folder)
+        from diffusers import DiffusionPipeline
 
-    pipe = DiffusionPipeline.from_pretrained(folder, dtype=runtime.dtype(), local_files_only=True)
+        pipe = DiffusionPipeline.from_pretrained(folder, dtype=runtime.dtype(), local_files_only=True)
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(runtime.device())
+
+
+@contextmanager
+def _quiet():
+    """No bars for loads of a second, no advice to install torchvision, which the course does without."""
+    from diffusers.utils import logging as diffusers
+    from transformers.utils import logging as transformers
+
+    level = transformers.get_verbosity()
+    transformers.set_verbosity_error()
+    shown = [library for library in (diffusers, transformers) if library.is_progress_bar_enabled()]
+    for library in shown:
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers.set_verbosity(level)
+        for library in shown:
+            library.enable_progress_bar()

@@ -65,6 +65,9 @@ def guided(
 
     Ho & Salimans 2022: `diffusion.guide` of two predictions, made in one batch.  scale 1 asks only once.
     """
+    predicts = pipe.scheduler.config.prediction_type
+    if predicts != "v_prediction":
+        raise ValueError(f"this pipeline predicts {predicts!r}, no velocity; let it sample itself: pipe(prompts)")
     words = encode_words(pipe, prompts)
     nothing = encode_words(pipe, [negative]).expand_as(words)
 

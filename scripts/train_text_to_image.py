@@ -105,7 +105,7 @@ def faithful(vae):
 def main():
     """Encode the scenes once, train, and ship the pipeline with its card."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=3400)
+    parser.add_argument("--steps", type=int, default=3900)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=8e-4)
     parser.add_argument("--scenes", type=int, default=42_000, help="pictures whose latents are kept")

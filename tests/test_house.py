@@ -59,9 +59,7 @@ def wrong_doors(name: str, text: str, is_package: bool = False) -> list[str]:
                 f"{name}, line {line}: the package itself opens no room, so that importing it costs nothing"
             )
         elif theirs == "checks":
-            sentences.append(
-                f"{name}, line {line}: nothing imports checks; they look at a student's work from outside"
-            )
+            sentences.append(f"{name}, line {line}: nothing imports checks; they look at a student's work from outside")
         elif ROOMS.index(theirs) > ROOMS.index(mine):
             sentences.append(
                 f"{name}, line {line}: {mine} may not import {theirs}, which comes after it; "
@@ -73,15 +71,11 @@ def wrong_doors(name: str, text: str, is_package: bool = False) -> list[str]:
 def missing_docstrings(name: str, text: str) -> list[str]:
     """A sentence for the module, and each public function or class at its top, that has no docstring."""
     tree = ast.parse(text)
-    sentences = (
-        [] if ast.get_docstring(tree) else [f"{name} does not open with its sentence; add a docstring"]
-    )
+    sentences = [] if ast.get_docstring(tree) else [f"{name} does not open with its sentence; add a docstring"]
     for node in tree.body:
         named = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
         if named and not node.name.startswith("_") and not ast.get_docstring(node):
-            sentences.append(
-                f"{name}.{node.name} (line {node.lineno}) has no docstring; say its idea and its shapes"
-            )
+            sentences.append(f"{name}.{node.name} (line {node.lineno}) has no docstring; say its idea and its shapes")
     return sentences
 
 
@@ -101,10 +95,7 @@ def pickles(name: str, text: str) -> list[str]:
 def stars(name: str, text: str) -> list[str]:
     """A sentence for each `import *`."""
     found = [(line, target) for line, target in imports(name, text) if target.endswith(".*")]
-    return [
-        f"{name}, line {line}: name what you take, not *; calls name the room: room.function"
-        for line, _ in found
-    ]
+    return [f"{name}, line {line}: name what you take, not *; calls name the room: room.function" for line, _ in found]
 
 
 # --- the house as it stands -------------------------------------------------------------------------------
@@ -119,9 +110,7 @@ def test_doors_open_only_to_earlier_rooms(name):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_every_module_stands_in_a_known_room_with_a_telling_name(name):
-    assert room_of(name) in {*ROOMS, ""}, (
-        f"{room_of(name)} is no room of the house; put {name} into one of {ROOMS}"
-    )
+    assert room_of(name) in {*ROOMS, ""}, f"{room_of(name)} is no room of the house; put {name} into one of {ROOMS}"
     vague = VAGUE & set(name.split("."))
     assert not vague, f"{name}: {vague.pop()} does not tell what to look for there; name the idea"
 

@@ -165,3 +165,10 @@ def test_pictures_are_clipped_floats(pipe):
 def test_a_slip_is_answered_by_one_sentence(pipe, slip, sentence):
     with pytest.raises(ValueError, match=sentence):
         sampling.words_to_pictures(pipe, **{"prompts": PROMPTS} | slip)
+
+
+def test_a_model_that_predicts_something_else_is_not_walked_with(pipe, monkeypatch):
+    theirs = DDIMScheduler.from_config(pipe.scheduler.config, prediction_type="epsilon")
+    monkeypatch.setattr(pipe, "scheduler", theirs)
+    with pytest.raises(ValueError, match="predicts 'epsilon', no velocity; let it sample itself"):
+        sampling.guided(pipe, PROMPTS)

@@ -33,7 +33,8 @@ pictures = sampling.words_to_pictures(pipe, [prompt] * 4, seed=1)
 plotting.show_images(pictures, [f"seed {seed}" for seed in (1, 2, 3, 4)], alt=f"Four pictures made from the prompt: {prompt}")
 
 # %% [markdown] lang="en"
-# What the words say is in all four. What they leave open (how large, where, which door) is decided by the
+# Place and colour are in all four; the house itself is still a rough patch, because this first small model trained
+# for only about two hours on two processor cores. What the words leave open (how large, where) is decided by the
 # **seed**: the noise in which each picture began. The same seed gives the same picture again, which we can check.
 
 # %%
@@ -196,8 +197,8 @@ chosen = [seen[k] for k in (0, 2, 5, 9, 14, 24)]
 plotting.show_strip(sampling.decode(pipe, torch.cat([s.x0 for s in chosen])), [f"step {s.number}" for s in chosen], "The expected picture sharpens over 25 steps")
 
 # %% [markdown] lang="en"
-# Sky and ground come first, then a patch of red in the right place, then walls, roof and door: from coarse to fine,
-# as noise hides fine things longest.
+# Sky and ground come first, then a patch of red in its place, then the edges of both: from coarse to fine, as noise
+# hides fine things longest.
 
 # %% [markdown] lang="en"
 # ## One dial: how hard should the words pull?

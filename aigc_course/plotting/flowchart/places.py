@@ -11,8 +11,8 @@ from aigc_course.plotting.flowchart.springs import rest
 BETWEEN = 22  # pixels between neighbouring boxes in a rank
 BESIDE = 26  # pixels between an arrow that passes and its neighbours
 PAD = 14  # pixels between a frame and its boxes
-Rooms = Mapping[str, tuple[float, float, float]]  # of a frame's title: before the frame's first rank, before its
-# first box across, and the least width across
+# Of each group's title: room before its first rank, room before its first box across, least width across.
+Rooms = Mapping[str, tuple[float, float, float]]
 
 
 def place(layout: Layout, titles: Rooms) -> None:
