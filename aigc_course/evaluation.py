@@ -43,9 +43,7 @@ class Interval:
         return f"{self.mean:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
-def interval(
-    values: Tensor | Sequence[float], confidence: float = 0.95, seed: int = 0, rounds: int = 2000
-) -> Interval:
+def interval(values: Tensor | Sequence[float], confidence: float = 0.95, seed: int = 0, rounds: int = 2000) -> Interval:
     """How sure a mean is: draw as many values again from those we have, with repeats; see how the mean moves.
 
     The percentile bootstrap, Efron 1979.  Equal values never move: after n successes and no failure read
@@ -198,9 +196,7 @@ def _right(seen: Reading, asked: Reading) -> list[bool]:
     return [wanted in (None, found) for found, wanted in zip(astuple(seen), astuple(asked), strict=True)]
 
 
-def own_error(
-    parser: Parser, count: int = 500, split: str = "test", task: str = "single"
-) -> dict[str, float]:
+def own_error(parser: Parser, count: int = 500, split: str = "test", task: str = "single") -> dict[str, float]:
     """How often the parser misreads fresh drawings, whose truth we know: a share for each name of `score`.
 
     Print it before any score that the parser gives: differences smaller than this may be its own.
