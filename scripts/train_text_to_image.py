@@ -37,8 +37,9 @@ pipe("a red house in a meadow", guidance_scale=4.0).images[0]
 | licence | code Apache-2.0, weights and data CC BY 4.0 |
 
 **Meant for** teaching: it draws the 16 things, 8 colours, 6 places and 8 styles of `aigc_course.scenes`, and nothing else.
-**Fails** at counting, at which colour belongs to which of two things, and at fine detail: `README.md` of the
-repository shows 48 pictures with their prompts, the poor ones among them.
+**Fails** at the shapes of things, which are still rough patches where place, style and colour are mostly right; at
+which colour belongs to which of two things; and at fine detail.  `README.md` of the repository shows 48 pictures with
+their prompts, the poor ones among them.
 """  # noqa: E501
 
 
