@@ -2,6 +2,7 @@
 # make test        everything that must hold: style, unit tests, stamps, every notebook
 # make notebooks   build and run the notebooks from notebooks/source
 # make models      train the shipped models again
+# make evaluate    measure the shipped models; writes data/models/SCORES.md
 # make bench       run the benchmarks
 # make lock        write requirements.lock again, from the ranges in pyproject.toml
 #
@@ -16,7 +17,7 @@ RUN = .venv/bin/python
 READY = .venv/.installed
 FIRST = notebooks/01.1_words_to_picture.ipynb
 
-.PHONY: lab test notebooks models bench lock
+.PHONY: lab test notebooks models evaluate bench lock
 
 lab: $(READY)
 	$(RUN) -m jupyterlab $(ARGS) $(FIRST)
@@ -35,6 +36,12 @@ models: $(READY)
 	$(RUN) scripts/train_parser.py
 	$(RUN) scripts/train_autoencoder.py
 	$(RUN) scripts/train_text_to_image.py
+	$(RUN) scripts/train_clip.py
+	$(RUN) scripts/train_lm.py
+	$(RUN) scripts/train_captioner.py
+
+evaluate: $(READY)
+	$(RUN) scripts/evaluate.py
 
 bench: $(READY)
 	set -e; for script in $(sort $(wildcard scripts/bench_*.py)); do $(RUN) $$script; done

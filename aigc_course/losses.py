@@ -58,11 +58,13 @@ def denoising(
     generator: torch.Generator,
     prediction: str = "velocity",
     gamma: float | None = 5.0,
+    focus: Tensor | None = None,
 ) -> Tensor:
     """The whole objective of a text-to-picture model: noise latents to random steps, ask, compare.
 
     Ho et al. 2020, algorithm 1, weighted as in `min_snr_weight` (gamma None: not weighted).
-    z: (B, C, h, w) clean latents;  text: (B, L, D) states of the text encoder;  the answer is `.sample`.
+    z: (B, C, h, w) clean latents;  text: (B, L, D) states of the text encoder;  the answer is `.sample`;
+    focus: (B, 1, h, w), how much each place counts, or None for all alike.
     """
     if prediction not in TARGETS:
         raise ValueError(f"the model predicts {prediction!r}? use one of {', '.join(map(repr, TARGETS))}")
@@ -70,7 +72,8 @@ def denoising(
     noisy, abar = diffusion.noised(z, schedule, t, generator), schedule.at(t)
     guess = model(noisy.x_t, t, encoder_hidden_states=text).sample
     weight = None if gamma is None else min_snr_weight(abar, gamma, prediction)
-    return _weighted_square(guess - TARGETS[prediction](noisy, abar), weight)
+    error = guess - TARGETS[prediction](noisy, abar)
+    return _weighted_square(error if focus is None else error * focus.sqrt(), weight)
 
 
 TARGETS = {
@@ -108,6 +111,24 @@ def gaussian_kl(mean: Tensor, logvar: Tensor) -> Tensor:
     """
     each = 0.5 * (mean.square() + logvar.exp() - 1 - logvar)
     return each.flatten(1).sum(1).mean()
+
+
+# --- pictures and words -------------------------------------------------------------------------------------
+
+
+def contrastive(pictures: Tensor, words: Tensor, scale: Tensor | float, same: Tensor | None = None) -> Tensor:
+    """How hard it is to tell which caption belongs to which picture, and which picture to which caption.
+
+    Radford et al. 2021, figure 3: cross-entropy over the rows and over the columns of the cosine similarities, times
+    `scale`.  pictures, words: (B, D);  same: bool (B, B), where a picture and a caption fit without belonging
+    together: these are left out, as neither is wrong.
+    """
+    pictures, words = (x / x.norm(dim=1, keepdim=True) for x in (pictures, words))
+    logits = scale * pictures @ words.T  # (B, B)
+    own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+    if same is not None:
+        logits = logits.masked_fill(same & ~own, float("-inf"))
+    return -(logits.log_softmax(1).diagonal() + logits.log_softmax(0).diagonal()).mean() / 2
 
 
 # --- words --------------------------------------------------------------------------------------------------

@@ -16,10 +16,10 @@ from torch import nn
 
 from aigc_course import runtime
 
-PICTURE = 64  # height and width in pixels of what the cast draws
-LATENT = (12, 8, 8)  # channels, height, width of a picture's latent
+PICTURE = 128  # height and width in pixels of what the cast draws
+LATENT = (16, 16, 16)  # channels, height, width of a picture's latent
 TEXT = (32, 128)  # tokens a prompt may have, width of their vectors
-MANIFEST = "manifest.json"
+MANIFEST, RECIPE = "manifest.json", "recipe.json"
 
 
 # --- the cast -----------------------------------------------------------------------------------------------
@@ -66,7 +66,7 @@ def _patches(pictures: torch.Tensor, patch: int) -> torch.Tensor:
     return grid.permute(0, 2, 4, 1, 3, 5).reshape(b, h // patch, w // patch, c * patch * patch)
 
 
-def autoencoder(widths: tuple[int, ...] = (16, 32, 64, 128), channels: int = LATENT[0]) -> nn.Module:
+def autoencoder(widths: tuple[int, ...] = (24, 48, 64, 96), channels: int = LATENT[0]) -> nn.Module:
     """A new `AutoencoderKL`: each width after the first halves the picture; `channels` is the latent's depth.
 
     Its posterior is narrow from the start (σ = 0.05): the latent is a code, and only a little noisy.
@@ -110,20 +110,73 @@ def text_encoder(tokenizer: Any, layers: int = 3) -> nn.Module:
     return CLIPTextModel(config)
 
 
-def denoiser(widths: tuple[int, ...] = (64, 128), layers: int = 1) -> nn.Module:
-    """A new `UNet2DConditionModel` over our latents, with cross-attention to the text at every resolution."""
+def clip(tokenizer: Any, width: int = 128, layers: int = 4, patch: int = 16) -> nn.Module:
+    """A new `CLIPModel`: pictures and words in one space of `width` numbers; a small ViT and a small text encoder."""
+    from transformers import CLIPConfig, CLIPModel
+
+    towers = dict(hidden_size=width, intermediate_size=4 * width, num_hidden_layers=layers, num_attention_heads=4)
+    text = text_encoder(tokenizer, layers).config.to_dict() | towers
+    vision = towers | dict(image_size=PICTURE, patch_size=patch)
+    return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=width))
+
+
+def captioner(clip: nn.Module, language_model: nn.Module) -> nn.Module:
+    """A `VisionEncoderDecoderModel`: the eyes of a CLIP, the tongue of a GPT-2, and new attention between them."""
+    from transformers import CLIPVisionModel, GPT2Config, GPT2LMHeadModel, VisionEncoderDecoderModel
+
+    eyes = CLIPVisionModel(clip.config.vision_config)
+    eyes.load_state_dict(clip.vision_model.state_dict())
+    config = GPT2Config(**language_model.config.to_dict() | {"add_cross_attention": True, "is_decoder": True})
+    tongue = GPT2LMHeadModel(config)
+    tongue.load_state_dict(language_model.state_dict(), strict=False)  # all but the attention to pictures
+    model = VisionEncoderDecoderModel(encoder=eyes, decoder=tongue)
+    model.config.decoder_start_token_id = config.bos_token_id
+    model.config.pad_token_id = config.pad_token_id
+    return model
+
+
+def language_model(tokenizer: Any, width: int = 128, layers: int = 4) -> nn.Module:
+    """A new `GPT2LMHeadModel` over a tokenizer's vocabulary, for captions of up to `TEXT[0]` tokens."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = GPT2Config(
+        vocab_size=len(tokenizer),
+        n_positions=TEXT[0],
+        n_embd=width,
+        n_layer=layers,
+        n_head=4,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return GPT2LMHeadModel(config)
+
+
+def denoiser(widths: tuple[int, ...] = (64, 128, 160), layers: int = 1) -> nn.Module:
+    """A new `UNet2DConditionModel` over our latents; the words reach it in two ways.
+
+    Each token through cross-attention, at every resolution but the finest; and all of them, pooled, beside the step,
+    which shifts and scales every block (`addition_embed_type`; Perez et al. 2018): colour, place and style are learned
+    much sooner that way.
+    """
     from diffusers import UNet2DConditionModel
 
-    n = len(widths)
+    n = len(widths) - 1
     return UNet2DConditionModel(
         sample_size=LATENT[1],
         in_channels=LATENT[0],
         out_channels=LATENT[0],
         block_out_channels=widths,
         layers_per_block=layers,
-        down_block_types=("CrossAttnDownBlock2D",) * n,
-        up_block_types=("CrossAttnUpBlock2D",) * n,
+        down_block_types=("DownBlock2D", *("CrossAttnDownBlock2D",) * n),
+        up_block_types=(*("CrossAttnUpBlock2D",) * n, "UpBlock2D"),
         cross_attention_dim=TEXT[1],
+        addition_embed_type="text",
+        addition_embed_type_num_heads=4,
+        resnet_time_scale_shift="scale_shift",
         attention_head_dim=4,  # diffusers' old name for the number of heads
         norm_num_groups=16,
     )
@@ -199,25 +252,41 @@ def verify(folder: Path) -> None:
             )
 
 
-def save(pipe: Any, name: str, card: str) -> Path:
-    """Ship a pipeline as `data/models/<name>`: weights, model card (Markdown) and manifest; the folder is returned.
+def save(model: Any, name: str, card: str, tokenizer: Any = None, recipe: list[dict] | None = None) -> Path:
+    """Ship a pipeline, or a model and its tokenizer, as `data/models/<name>`; the folder is returned.
 
-    Denoiser and autoencoder are stored in half precision and load in full; the text encoder stays as it is, since
-    transformers loads weights in the precision in which they lie.
+    With it go the model card (Markdown), the recipe (the settings of each run that trained it, one after the other)
+    and the manifest.  All weights are stored in half precision and load in full.
     """
     folder, fresh = folder_of(name), folder_of(f"{name}.partial")
     shutil.rmtree(fresh, ignore_errors=True)
-    pipe.unet.half()
-    pipe.vae.half()
-    pipe.save_pretrained(fresh)
+    for part in model.components.values() if hasattr(model, "components") else [model]:
+        if isinstance(part, nn.Module):
+            part.half()
+    with _quiet():
+        for part in filter(None, [model, tokenizer]):
+            part.save_pretrained(fresh)
+    for file in fresh.rglob("config.json"):
+        config = json.loads(file.read_text(encoding="utf-8"))
+        if "dtype" in config:  # transformers would load the weights as they lie
+            text = json.dumps(config | {"dtype": "float32"}, indent=2)
+            file.write_text(text + "\n", encoding="utf-8", newline="\n")
     (fresh / "README.md").write_text(card, encoding="utf-8", newline="\n")
+    if recipe:
+        (fresh / RECIPE).write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8", newline="\n")
     seal(fresh)
     shutil.rmtree(folder, ignore_errors=True)
     return fresh.rename(folder)
 
 
+def recipe_of(name: str) -> list[dict]:
+    """The settings of the runs that trained a shipped model, in order; none where it does not tell."""
+    file = folder_of(name) / RECIPE
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+
+
 def load(name: str) -> Any:
-    """A member of the cast ("text-to-image", "tokenizer"), its files checked, on this machine's device."""
+    """A member of the cast ("text-to-image", "tokenizer", "lm", …), its files checked, on this machine's device."""
     folder = folder_of(name)
     verify(folder)
     with _quiet():
@@ -225,11 +294,23 @@ def load(name: str) -> Any:
             from transformers import PreTrainedTokenizerFast
 
             return PreTrainedTokenizerFast.from_pretrained(folder)
+        if (folder / "config.json").is_file():
+            return _network(folder)
         from diffusers import DiffusionPipeline
 
         pipe = DiffusionPipeline.from_pretrained(folder, dtype=runtime.dtype(), local_files_only=True)
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(runtime.device())
+
+
+def _network(folder: Path) -> nn.Module:
+    """A model of transformers, of the class that its configuration names, ready to be asked."""
+    import transformers
+
+    (architecture,) = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"]
+    kind = getattr(transformers, architecture)
+    model = kind.from_pretrained(folder, dtype=runtime.dtype(), local_files_only=True)
+    return model.to(runtime.device()).eval()
 
 
 @contextmanager

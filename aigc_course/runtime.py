@@ -35,6 +35,15 @@ def dtype() -> torch.dtype:
     return torch.bfloat16 if device().type == "cuda" else torch.float32
 
 
+def training_precision() -> str:
+    """What `training.fit` calls "bf16" where the device multiplies that format faster than float32, else "fp32"."""
+    import torch
+
+    if device().type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if torch.cpu.get_capabilities().get("amx_bf16") else "fp32"
+
+
 def generator(seed: int = 0, device: str | torch.device = "cpu") -> torch.Generator:
     """A source of randomness to pass around; on the CPU, one seed gives one noise on every machine."""
     import torch

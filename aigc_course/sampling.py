@@ -154,3 +154,28 @@ def words_to_pictures(
         raise ValueError(f"{len(seeds)} seeds for {len(prompts)} prompts; give as many, or one number")
     schedule = diffusion.Schedule.from_scheduler(pipe.scheduler)
     return decode(pipe, ddim(predict, start_noise(pipe, seeds), schedule, steps, on_step))
+
+
+# --- from picture to words ----------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def pictures_to_words(model: Any, tokenizer: Any, pictures: Tensor, language: str = "en", beams: int = 1) -> list[str]:
+    """The captioner's likeliest caption of each picture, (B, 3, H, W), in the language asked for.
+
+    beams: how many beginnings are followed at once; 1 takes the likeliest token each time.
+    """
+    mark = tokenizer.convert_tokens_to_ids(f"<{language}>")
+    if mark in (None, tokenizer.unk_token_id):
+        raise ValueError(f"this captioner has no mark for {language!r}; ask in one of the languages it was taught")
+    begun = torch.tensor([[tokenizer.bos_token_id, mark]]).expand(len(pictures), 2).to(model.device)
+    said = model.generate(
+        pixel_values=pictures.to(model.device, model.dtype),
+        decoder_input_ids=begun,
+        max_new_tokens=tokenizer.model_max_length - 2,
+        num_beams=beams,
+        do_sample=False,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return tokenizer.batch_decode(said, skip_special_tokens=True)

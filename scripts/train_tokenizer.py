@@ -9,7 +9,8 @@ from transformers import PreTrainedTokenizerFast
 
 from aigc_course import models, scenes
 
-SPECIAL = ["<pad>", "<s>", "</s>"]
+SPECIAL = ["<pad>", "</s>", "<s>"]  # CLIPTextModel pools at the wrong token where </s> has the number 2
+LANGUAGES = [f"<{language}>" for language in scenes.LANGUAGES]  # what a captioner is told to answer in
 CARD = """\
 # tokenizer
 
@@ -18,7 +19,8 @@ writes words: any text can be written, and comes back unchanged.
 
 | | |
 |---|---|
-| class | `PreTrainedTokenizerFast`, {size} entries, `<pad>` 0, `<s>` 1, `</s>` 2, at most {room} tokens |
+| class | `PreTrainedTokenizerFast`, {size} entries, at most {room} tokens |
+| marks | `<pad>` 0, `</s>` 1, `<s>` 2; the last two, `<en>` and `<zh>`, name a language |
 | data | captions of 6,000 scenes of the training split, both languages, full and brief |
 | measured | {rate:.2f} tokens per English word; longest caption {longest} tokens (printed by the command below) |
 | remade by | `python scripts/train_tokenizer.py`, in seconds |
@@ -45,7 +47,7 @@ def byte_pairs(texts, size):
             vocab_size=size, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
         ),
     )
-    ends = [(token, SPECIAL.index(token)) for token in SPECIAL[1:]]
+    ends = [(token, number) for number, token in enumerate(SPECIAL)]
     tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=ends)
     return tokenizer
 
@@ -62,6 +64,7 @@ def main():
         bos_token="<s>",
         eos_token="</s>",
         model_max_length=models.TEXT[0],
+        extra_special_tokens=LANGUAGES,
     )
     lengths = [len(ids) for ids in tokenizer(texts).input_ids]
     english = [(t, n - 2) for t, n in zip(texts, lengths, strict=True) if t.isascii()]

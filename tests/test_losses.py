@@ -116,6 +116,15 @@ def test_denoising_without_gamma_is_not_weighted(task):
     torch.testing.assert_close(loss, torch.tensor(4.0))
 
 
+def test_denoising_counts_each_place_as_much_as_focus_says(task):
+    z, text, schedule, generator = task
+    error = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    focus = torch.tensor([[2.0, 0.0], [1.0, 1.0]]).expand(len(z), 1, 2, 2)
+    oracle = Oracle(z, schedule, "noise", error=error)
+    loss = losses.denoising(oracle, z, text, schedule, generator, "noise", gamma=None, focus=focus)
+    torch.testing.assert_close(loss, torch.tensor((2 * 1 + 0 * 4 + 9 + 16) / 4))
+
+
 def test_denoising_visits_the_whole_schedule_and_repeats_with_its_generator(task):
     z, text, schedule, _ = task
     oracle = Oracle(z, schedule, "noise")
@@ -185,6 +194,33 @@ def test_gaussian_kl_is_zero_only_for_the_standard_normal():
     assert losses.gaussian_kl(zero, zero) == 0
     assert losses.gaussian_kl(zero + 0.1, zero) > 0
     assert losses.gaussian_kl(zero, zero - 0.1) > 0
+
+
+# --- pictures and words -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def matched():
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(2, 6, 5, generator=generator)
+
+
+def test_the_contrastive_loss_is_cross_entropy_over_rows_and_columns(matched):
+    logits = 7 * F.cosine_similarity(matched[0][:, None], matched[1][None], dim=2)
+    own = torch.arange(6)
+    expected = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+    torch.testing.assert_close(losses.contrastive(*matched, 7.0), expected)
+
+
+def test_pairs_that_fit_anyway_are_left_out(matched):
+    assert losses.contrastive(*matched, 3.0, torch.ones(6, 6, dtype=torch.bool)) == 0
+    same = torch.zeros(6, 6, dtype=torch.bool)
+    same[0, 1] = True
+    logits = 3 * F.normalize(matched[0], dim=1) @ F.normalize(matched[1], dim=1).T
+    logits[0, 1] = -1e9
+    own = torch.arange(6)
+    expected = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+    torch.testing.assert_close(losses.contrastive(*matched, 3.0, same), expected)
 
 
 # --- words --------------------------------------------------------------------------------------------------

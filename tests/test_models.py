@@ -5,10 +5,11 @@ import json
 import pytest
 import torch
 from diffusers import AutoPipelineForImage2Image, DiffusionPipeline, StableDiffusionPipeline
+from safetensors.torch import load_file
 from tokenizers import Tokenizer, pre_tokenizers, processors
 from tokenizers.models import WordLevel
 from torch.nn import functional as F
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoTokenizer, GPT2LMHeadModel, PreTrainedTokenizerFast, VisionEncoderDecoderModel
 
 from aigc_course import models, runtime, scenes
 
@@ -72,6 +73,32 @@ def test_the_text_encoder_gives_each_token_the_vector_that_the_denoiser_reads():
 def test_the_denoiser_has_four_heads_at_every_resolution():
     attention = [m for m in models.denoiser((16, 32)).modules() if type(m).__name__ == "Attention"]
     assert attention and {m.heads for m in attention} == {4}
+
+
+def test_clip_compares_pictures_with_words_and_pools_at_the_end_of_a_sentence():
+    tokenizer = models.load("tokenizer")
+    clip = models.clip(tokenizer, width=32, layers=1).eval()
+    ids = tokenizer(["a red cat", "a blue house in a meadow"], padding=True, return_tensors="pt").input_ids
+    asked = clip(pixel_values=torch.zeros(2, 3, models.PICTURE, models.PICTURE), input_ids=ids)
+    assert asked.logits_per_image.shape == (2, 2)
+    last = [row.index(tokenizer.eos_token_id) for row in ids.tolist()]
+    states = clip.text_model(input_ids=ids)
+    torch.testing.assert_close(states.pooler_output, states.last_hidden_state[range(2), last])
+
+
+def test_a_captioner_has_the_eyes_of_clip_and_the_tongue_of_the_language_model(tmp_path):
+    tokenizer = tiny_tokenizer()
+    clip, writer = models.clip(tokenizer, 32, 1), models.language_model(tokenizer, 32, 1)
+    captioner = models.captioner(clip, writer)
+    eyes, tongue = captioner.encoder.state_dict(), captioner.decoder.state_dict()
+    assert all(torch.equal(eyes[name], value) for name, value in clip.vision_model.state_dict().items())
+    assert all(torch.equal(tongue[name], value) for name, value in writer.state_dict().items())
+    captioner.save_pretrained(tmp_path)
+    loaded = VisionEncoderDecoderModel.from_pretrained(tmp_path)
+    pictures = torch.zeros(2, 3, models.PICTURE, models.PICTURE)
+    begun = torch.ones(2, 1, dtype=torch.long)
+    said = loaded.generate(pixel_values=pictures, decoder_input_ids=begun, max_new_tokens=3)
+    assert said.shape[0] == 2 and 1 < said.shape[1] <= 4
 
 
 @pytest.fixture(scope="module")
@@ -193,5 +220,19 @@ def test_a_shipped_pipeline_has_its_card_and_loads_in_one_precision(world):
     parts = pipe.unet, pipe.vae, pipe.text_encoder
     assert {p.dtype for part in parts for p in part.parameters()} == {runtime.dtype()}
     assert (folder / "README.md").read_text() == "# A card\n"
+    stored = [load_file(file) for file in folder.rglob("*.safetensors")]
+    assert {w.dtype for weights in stored for w in weights.values() if w.is_floating_point()} == {torch.float16}
     assert not (folder / "unet" / "stale.safetensors").exists()
     assert sorted(f.name for f in folder.parent.iterdir()) == ["toy", "toy-pipeline"]
+
+
+def test_a_shipped_network_loads_by_its_name_and_bare_in_one_precision(world):
+    model, tokenizer = models.language_model(tiny_tokenizer(), width=16, layers=1), tiny_tokenizer()
+    tokens = tokenizer("a red circle", return_tensors="pt").input_ids
+    folder = models.save(model, "writer", "# A card\n", tokenizer)
+    loaded, bare = models.load("writer"), GPT2LMHeadModel.from_pretrained(folder)
+    assert type(loaded) is GPT2LMHeadModel and not loaded.training
+    assert {loaded.dtype, bare.dtype} == {runtime.dtype()}
+    expected = model.float().to(runtime.device())(tokens.to(runtime.device())).logits
+    torch.testing.assert_close(loaded(tokens.to(runtime.device())).logits, expected)
+    assert AutoTokenizer.from_pretrained(folder)("a red circle").input_ids == tokens[0].tolist()

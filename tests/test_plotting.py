@@ -22,6 +22,7 @@ from aigc_course.plotting import curves, figure, letters, pictures, png
 from aigc_course.plotting.flowchart import drawing, mermaid, order, slots, springs
 
 ROOM = Path(plotting.__file__).parent
+CARD = tuple(round(255 * part) for part in to_rgb(figure.CARD))
 
 
 @pytest.fixture(autouse=True)
@@ -122,9 +123,23 @@ def test_pictures_stand_in_the_grid_at_their_own_pixels(flat):
 
 def test_the_card_is_opaque_and_of_one_colour(flat):
     image = plotting.show_images(flat).image
-    card = tuple(round(255 * part) for part in to_rgb(figure.CARD))
     corners = itertools.product((0, image.width - 1), (0, image.height - 1))
-    assert {image.getpixel(corner) for corner in corners} == {card}
+    assert {image.getpixel(corner) for corner in corners} == {CARD}
+
+
+def test_the_card_keeps_its_colour_beside_pictures_almost_like_it():
+    generator = torch.Generator().manual_seed(0)
+    pale = torch.cat([torch.randn(1, 3, 128, 128, generator=generator) * spread + 0.9 for spread in (0.05, 1.0)])
+    assert plotting.show_strip(pale).image.getpixel((2, 2)) == CARD
+
+
+def test_titles_stand_under_their_pictures_and_not_on_them(flat):
+    sheet = np.asarray(plotting.show_images(flat[:2], ["left", "right"]).image).astype(int)
+    under = sheet[pictures.PAD + 120 :]
+    for i, colour in enumerate(plotting.to_array(flat)[:2, 0, 0]):
+        columns = slice(pictures.PAD + i * (120 + pictures.GAP), pictures.PAD + i * (120 + pictures.GAP) + 120)
+        assert (sheet[pictures.PAD : pictures.PAD + 120, columns] == colour).all()
+        assert under[:, columns].min() < 100, "no ink under the picture"
 
 
 def test_tiny_pictures_are_drawn_with_whole_larger_pixels():
@@ -357,6 +372,7 @@ def test_names_of_curves_keep_apart_in_order_and_move_no_further_than_needed():
     assert (placed[1], placed[4]) == (0, 200)
     assert [placed[i] for i in (0, 2, 3)] == [41, 51, 61]
     assert curves.spread([0, 5, 12], 10) == pytest.approx([-4.33, 5.67, 15.67], abs=0.01)
+    assert curves.spread([0, 11, 12], 10) == pytest.approx([-2.33, 7.67, 17.67], abs=0.01)  # a block moves down
 
 
 def test_a_matrix_that_does_not_fit_its_names_is_refused():
@@ -476,6 +492,14 @@ def test_a_chain_runs_straight():
     middles = [box.v for box in boxes.values()]
     assert max(middles) - min(middles) < 0.5
     assert [box.u for box in boxes.values()] == sorted(box.u for box in boxes.values())
+
+
+def test_a_chain_runs_straight_past_a_lone_input_and_within_a_branch():
+    boxes = sketch("flowchart TD\n a --> b --> c --> d\n extra[one more input] --> c").layout.boxes
+    assert max(abs(boxes[name].v - boxes["a"].v) for name in "bcd") < 2
+    source = "flowchart TD\n a --> b[a wide box of words] --> c --> d\n a --> e --> f --> d"
+    boxes = sketch(source).layout.boxes
+    assert abs(boxes["b"].v - boxes["c"].v) < 3 and abs(boxes["e"].v - boxes["f"].v) < 3
 
 
 def test_a_parent_stands_over_the_middle_of_its_children():

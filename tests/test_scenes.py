@@ -453,6 +453,14 @@ def test_training_misses_a_colour_of_each_thing_and_a_style_of_every_second_one(
     assert sorted(styles.values()) == [len(scenes.STYLES) - 1] * 8 + [len(scenes.STYLES)] * 8
 
 
+def test_each_composition_that_training_never_sees_is_named_once():
+    assert scenes.unseen(Scene((Thing("cat", "blue"),) * 3)) == []
+    assert scenes.unseen(Scene((CAT,) * 3)) == [("cat", "red")]  # 3 · 5 + 1 = 16, and 16 % 8 is red
+    assert scenes.unseen(Scene((Thing("boat", "blue"), Thing("car", "blue")))) == [("boat", "car")]
+    counts = [len(scenes.unseen(item.scene)) for item in scenes.samples(300, "held-out")]
+    assert min(counts) == 1 and max(counts) >= 2
+
+
 def test_a_pair_of_things_is_held_out_from_either_side():
     boat, car, fish = Thing("boat", "red"), Thing("car", "red", x=0.9), Thing("fish", "red", x=0.9)
     assert scenes.held_out(Scene((boat, car))) and scenes.held_out(Scene((car, boat)))
@@ -693,3 +701,47 @@ def test_shipped_pictures_are_what_the_code_draws_today(style):
             f"the code no longer draws picture {number} of data/scenes as shipped; take the change back, "
             "or run `python scripts/build_scenes.py` and train the models again: they know the old drawings"
         )
+
+
+# --- likelihood ---------------------------------------------------------------------------------------------
+
+
+def every_single():
+    """The facts of every scene of one thing."""
+    of = itertools.product(scenes.SIZES, scenes.COLOURS, scenes.THINGS, scenes.BACKGROUNDS, scenes.STYLES)
+    return [
+        scenes.Facts((scenes.Group(1, size, colour, name),), None, background, style)
+        for size, colour, name, background, style in of
+    ]
+
+
+def test_probabilities_of_single_things_sum_to_their_share_of_the_world():
+    drawn = [item.scene for item in scenes.samples(4000)]
+    share = sum(len(scene.things) == 1 for scene in drawn) / len(drawn)
+    assert sum(map(scenes.probability, every_single())) == pytest.approx(share, abs=0.03)
+
+
+def test_a_composition_that_training_never_sees_has_no_probability():
+    for item in scenes.samples(50, "held-out"):
+        assert scenes.probability(item.scene.facts) == 0
+    assert all(scenes.probability(item.scene.facts) > 0 for item in scenes.samples(50, "test"))
+
+
+def test_the_mean_inverse_probability_of_pairs_counts_the_pairs():
+    """E[1 / p] over what is drawn is the number of facts: pairs are too many to list, not to count."""
+    pairs = [item.scene.facts for item in scenes.samples(3000) if item.scene.is_pair]
+    inverse = sum(1 / scenes.probability(facts) for facts in pairs) / 3000
+    things, colours, styles = len(scenes.THINGS), len(scenes.COLOURS), len(scenes.STYLES)
+    thrown = (things * colours) ** 2 * styles * len(scenes.SIZES) ** 2 * len(scenes.BACKGROUNDS) * 2
+    assert 0.55 * thrown < inverse < 0.7 * thrown
+
+
+@pytest.mark.parametrize("language", scenes.LANGUAGES)
+def test_surprise_is_that_of_the_facts_and_of_the_words(language):
+    for item in scenes.samples(5):
+        told = scenes.paraphrases(item.scene, language)
+        facts = item.scene.facts
+        mean = sum(p * scenes.surprise(facts, text, language) for text, p in told.items())
+        assert mean == pytest.approx(scenes.entropy(item.scene, language) - math.log(scenes.probability(facts)))
+    with pytest.raises(ValueError, match="no full caption of these facts"):
+        scenes.surprise(facts, "a red cat", language)

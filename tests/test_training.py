@@ -21,7 +21,18 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from aigc_course.training import History, Shuffled, checkpoint, fit, loop, progress, rate_at
+from aigc_course.training import (
+    History,
+    Shuffled,
+    cache,
+    checkpoint,
+    fit,
+    loop,
+    precision,
+    precomputed,
+    progress,
+    rate_at,
+)
 
 
 class Numbers:
@@ -426,6 +437,31 @@ def test_bf16_runs_the_loss_in_half_precision_and_keeps_the_weights_whole():
     assert history.last < 0.5 * history.losses[0]
 
 
+def test_on_a_processor_attention_and_group_norm_stay_whole_in_bf16():
+    norm, linear, seen = nn.GroupNorm(2, 4), nn.Linear(4, 4), {}
+    hooked = [norm.register_forward_hook(lambda m, x, y: seen.update(norm=y.dtype))]
+    hooked.append(linear.register_forward_hook(lambda m, x, y: seen.update(linear=y.dtype)))
+
+    def loss(model, batch):
+        x = model[0](batch["x"])
+        seen["attention"] = F.scaled_dot_product_attention(x[None], x[None], value=x[None]).dtype
+        return model[1](x).square().mean()
+
+    fit(nn.Sequential(linear, norm), Numbers(), loss, 1, precision="bf16", progress=False)
+    assert seen == {"linear": torch.bfloat16, "attention": torch.float32, "norm": torch.float32}
+    for hook in hooked:
+        hook.remove()
+
+
+def test_a_mode_for_bf16_gives_what_float32_gives_within_rounding():
+    x = torch.randn(2, 8, 16, 16, generator=torch.Generator().manual_seed(0))
+    for function in (lambda: F.group_norm(x, 2), lambda: F.scaled_dot_product_attention(x, x, x, is_causal=True)):
+        expected = function()
+        with precision.narrow(torch.device("cpu")):
+            torch.testing.assert_close(function(), expected, rtol=0, atol=0)
+
+
+
 def test_noise_comes_from_the_generator_and_leaves_the_global_one_alone():
     def run(**dials):
         model = tiny()
@@ -625,3 +661,31 @@ def test_shuffled_data_goes_on_in_the_middle_of_any_pass():
 def test_batches_that_cannot_be_filled_are_refused():
     with pytest.raises(ValueError, match="use 1 to 10"):
         Shuffled(10, 11, lambda indices, turn: indices)
+
+
+# --- rows that are kept -------------------------------------------------------------------------------------
+
+
+def squares(items):
+    """One row for each number."""
+    return torch.tensor([[item, item**2] for item in items], dtype=torch.float16)
+
+
+def refuse(items):
+    """What must not be called."""
+    raise AssertionError("made again")
+
+
+def test_rows_are_made_by_processes_in_order_and_only_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "CHUNK", 3)
+    file, numbers = tmp_path / "runs" / "rows.safetensors", list(range(10))
+    assert torch.equal(precomputed(file, numbers, squares, workers=2), squares(numbers))
+    assert torch.equal(precomputed(file, numbers, refuse), squares(numbers))
+    assert [f.name for f in file.parent.iterdir()] == ["rows.safetensors"]
+
+
+def test_rows_of_other_items_are_not_taken_for_ours(tmp_path):
+    file = tmp_path / "rows.safetensors"
+    precomputed(file, [1, 2, 3], squares)
+    with pytest.raises(ValueError, match="holds 3 rows for 2 items; delete it, or name another file"):
+        precomputed(file, [1, 2], squares)

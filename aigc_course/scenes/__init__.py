@@ -1,9 +1,10 @@
 """Draws captioned pictures whose truth we know."""
 
 from aigc_course.scenes.captions import caption, entropy, paraphrases, read_caption, unknown_words
-from aigc_course.scenes.datasets import Sample, SceneStream, pictures, sample, samples
+from aigc_course.scenes.datasets import Sample, SceneStream, pictures, pictures_as_bytes, sample, samples
 from aigc_course.scenes.drawing import boxes, draw, masks
 from aigc_course.scenes.export import export_coco, import_coco, run_lengths
+from aigc_course.scenes.likelihood import probability, surprise
 from aigc_course.scenes.scene import (
     SPLITS,
     Facts,
@@ -14,6 +15,7 @@ from aigc_course.scenes.scene import (
     held_out,
     random_scene,
     split_of,
+    unseen,
 )
 from aigc_course.scenes.vocabulary import BACKGROUNDS, COLOURS, LANGUAGES, RELATIONS, SIZES, STYLES, THINGS
 
@@ -43,11 +45,15 @@ __all__ = [
     "masks",
     "paraphrases",
     "pictures",
+    "pictures_as_bytes",
+    "probability",
     "random_scene",
     "read_caption",
     "run_lengths",
     "sample",
     "samples",
     "split_of",
+    "surprise",
     "unknown_words",
+    "unseen",
 ]

@@ -11,6 +11,7 @@ from itertools import pairwise
 from aigc_course.scenes.vocabulary import BACKGROUNDS, COLOURS, SIZES, STYLES, THINGS
 
 SPLITS = ("train", "validation", "test", "held-out")
+MIXTURE = {"single": 0.4, "pair": 0.35, "count": 0.25}  # how often a random scene is of each task
 
 
 def _known(value: str, allowed, what: str) -> None:
@@ -122,24 +123,31 @@ def _ordered(a: Thing, b: Thing) -> tuple[Thing, Thing, str]:
 
 
 # --- splits -------------------------------------------------------------------------------------------------
-def held_out(scene: Scene) -> bool:
-    """Whether the scene holds a composition that training never sees.
+def unseen(scene: Scene) -> list[tuple[str, str]]:
+    """The compositions in this scene that training never sees: (thing, colour), (thing, style) or (thing, thing).
 
     By rule: each thing misses one colour, every second thing misses one style, and one in sixteen pairs of
     things never meets.  Every word still occurs in training, only not together.
     """
     things, colours = list(THINGS), list(COLOURS)
-    for thing in scene.things:
-        i = things.index(thing.name)
-        if colours.index(thing.colour) == (3 * i + 1) % len(COLOURS):
-            return True
+    found = []
+    for name, colour in dict.fromkeys((t.name, t.colour) for t in scene.things):
+        i = things.index(name)
+        if colours.index(colour) == (3 * i + 1) % len(COLOURS):
+            found.append((name, colour))
         if i % 2 == 0 and STYLES.index(scene.style) == (5 * (i // 2) + 2) % len(STYLES):
-            return True
-    return any(
-        (things.index(a.name) + things.index(b.name)) % 16 == 5
+            found.append((name, scene.style))
+    found += [
+        (a.name, b.name)
         for a, b in pairwise(scene.things)
-        if a.name != b.name
-    )
+        if a.name != b.name and (things.index(a.name) + things.index(b.name)) % 16 == 5
+    ]
+    return list(dict.fromkeys(found))
+
+
+def held_out(scene: Scene) -> bool:
+    """Whether the scene holds a composition that training never sees."""
+    return bool(unseen(scene))
 
 
 def split_of(scene: Scene) -> str:
@@ -212,10 +220,10 @@ def _kind(rng: random.Random) -> tuple[str, str, str]:
 
 
 def random_scene(rng: random.Random, split: str = "train", task: str | None = None) -> Scene:
-    """A scene of one split.  task: "single", "pair", "count" (2 to 4 copies), or None for a mixture (40, 35, 25 %)."""
+    """A scene of one split.  task: "single", "pair", "count" (2 to 4 copies), or None for the `MIXTURE`."""
     _known(split, SPLITS, "split")
     while True:
-        chosen = task or rng.choices(["single", "pair", "count"], [40, 35, 25])[0]
+        chosen = task or rng.choices(list(MIXTURE), list(MIXTURE.values()))[0]
         background, style = rng.choice(BACKGROUNDS), rng.choice(STYLES)
         if chosen == "pair":
             kinds = [_kind(rng), _kind(rng)]

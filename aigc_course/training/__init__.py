@@ -4,6 +4,7 @@
 """
 
 from aigc_course.training.batches import Shuffled
+from aigc_course.training.cache import precomputed
 from aigc_course.training.loop import History, Step, fit, rate_at
 
-__all__ = ["History", "Shuffled", "Step", "fit", "rate_at"]
+__all__ = ["History", "Shuffled", "Step", "fit", "precomputed", "rate_at"]

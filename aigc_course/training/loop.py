@@ -4,6 +4,7 @@ import inspect
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from aigc_course.training import checkpoint
 from aigc_course.training.batches import Feed
+from aigc_course.training.precision import narrow
 from aigc_course.training.progress import Line, number, words
 
 SCHEDULES = ("cosine", "linear", "constant")
@@ -222,7 +224,7 @@ class _Run:
     def micro_batch(self) -> Tensor:
         """Add one micro-batch to the gradient; returns its share of the loss."""
         batch = _to(self.feed.next(), self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+        with narrow(self.device) if self.settings.precision == "bf16" else nullcontext():
             loss = self.loss(self.model, batch)
         if not (torch.is_tensor(loss) and loss.numel() == 1 and loss.requires_grad):
             raise ValueError("the loss must be one number, as a tensor computed from the model's parameters")

@@ -33,8 +33,8 @@ pictures = sampling.words_to_pictures(pipe, [prompt] * 4, seed=1)
 plotting.show_images(pictures, [f"seed {seed}" for seed in (1, 2, 3, 4)], alt=f"Four pictures made from the prompt: {prompt}")
 
 # %% [markdown] lang="en"
-# Place and colour are in all four; the house itself is still a rough patch, because this first small model trained
-# for only about two hours on two processor cores. What the words leave open (how large, where) is decided by the
+# Place and colour are in all four; the house itself is still roughly cut, because this small model has trained for
+# only an hour and a half on two processor cores. What the words leave open (how large, where) is decided by the
 # **seed**: the noise in which each picture began. The same seed gives the same picture again, which we can check.
 
 # %%
@@ -57,7 +57,7 @@ plotting.show_table([(what, len(words), ", ".join(words)) for what, words in row
 # %%
 styles = scenes.STYLES
 asked = [scenes.caption(scenes.Facts((scenes.Group(1, "large", "blue", "boat"),), None, "sea", style), random.Random(4)) for style in styles]
-plotting.show_images(sampling.words_to_pictures(pipe, asked, seed=5), asked, columns=4)
+plotting.show_images(sampling.words_to_pictures(pipe, asked, seed=5), asked, columns=4, scale=0.7)
 
 # %% [markdown] lang="en"
 # The same words in Chinese end in the same place: one tokenizer and one text encoder read both languages. Each
@@ -66,7 +66,7 @@ plotting.show_images(sampling.words_to_pictures(pipe, asked, seed=5), asked, col
 # %%
 pairs = [("a yellow star at night", "一颗黄色的星星，在夜空下"), ("a pink flower in the desert", "一朵粉色的花，在沙漠里")]
 both = [text for pair in pairs for text in pair]
-plotting.show_images(sampling.words_to_pictures(pipe, both, seed=[2, 2, 6, 6]), ["English", "Chinese"] * 2, columns=4, alt="; ".join(both))
+plotting.show_images(sampling.words_to_pictures(pipe, both, seed=[2, 2, 6, 6]), ["English", "Chinese"] * 2, columns=4, alt="; ".join(both), scale=0.75)
 
 # %% [markdown] lang="en"
 # ## What is inside?
@@ -134,7 +134,7 @@ x0 = pipe.vae.encode(scenes.pictures([scene], models.PICTURE)).latent_dist.mode(
 schedule = diffusion.Schedule.from_scheduler(pipe.scheduler)
 levels = [0, 200, 500, 800, 999]
 x_t = diffusion.add_noise(x0.expand(5, -1, -1, -1), x_T.expand(5, -1, -1, -1), schedule.abar[levels])
-plotting.show_strip(sampling.decode(pipe, x_t), [f"t = {t}" for t in levels], "A drawn red house sinks into noise in five steps")
+plotting.show_strip(sampling.decode(pipe, x_t), [f"t = {t}" for t in levels], "A drawn red house sinks into noise in five steps", scale=0.6)
 
 # %% [markdown] lang="en"
 # The walk goes the other way. The network's answer at each step is the *velocity* $v$, from which both ends of (1)
@@ -179,7 +179,7 @@ plotting.show_images([mine[0], pictures[2]], ["our loop", "the first figure, see
 seen = []
 sampling.words_to_pictures(pipe, [prompt], seed=3, on_step=seen.append)
 chosen = [seen[k] for k in (0, 4, 9, 14, 24)]
-plotting.show_strip(sampling.decode(pipe, torch.cat([s.x0 for s in chosen])), [f"step {s.number}" for s in chosen], "The expected picture sharpens over 25 steps")
+plotting.show_strip(sampling.decode(pipe, torch.cat([s.x0 for s in chosen])), [f"step {s.number}" for s in chosen], "The expected picture sharpens over 25 steps", scale=0.6)
 
 # %% [markdown] lang="en"
 # Sky and ground come first, then a patch of red in its place, then the edges of both: from coarse to fine, as noise
@@ -198,7 +198,7 @@ plotting.show_strip(sampling.decode(pipe, torch.cat([s.x0 for s in chosen])), [f
 # %%
 scales = [0.0, 1.0, 2.0, 4.0, 12.0]
 pulled = [sampling.words_to_pictures(pipe, ["a purple cat in the snow"], scale=w, seed=8)[0] for w in scales]
-plotting.show_images(pulled, [f"w = {w:g}" for w in scales], columns=5, alt="A purple cat in the snow at five guidance scales, from ignored to overdone")
+plotting.show_images(pulled, [f"w = {w:g}" for w in scales], columns=5, alt="A purple cat in the snow at five guidance scales, from ignored to overdone", scale=0.6)
 
 # %% [markdown] lang="en"
 # Without guidance the picture drifts; with too much, colours burn and shapes break. The course uses $w=4$ unless it says otherwise.
@@ -206,12 +206,12 @@ plotting.show_images(pulled, [f"w = {w:g}" for w in scales], columns=5, alt="A p
 # %% [markdown] lang="en"
 # ## Where it fails
 #
-# A small model has small powers, and we look at them. In every figure above, places, styles and colours came out
-# well, and the shapes of things did not. Below are prompts that need counting or the place of two things.
+# A small model has small powers, and we look at them. In the figures above, places, styles and colours came out
+# well, and the shapes of things only roughly. Below are prompts that need counting or the place of two things.
 
 # %%
 hard = ["three orange fish at sea", "four white stars at night", "a red cat left of a blue house", "a green bird above a yellow car"]
-plotting.show_images(sampling.words_to_pictures(pipe, hard, seed=20), hard, columns=4)
+plotting.show_images(sampling.words_to_pictures(pipe, hard, seed=20), hard, columns=4, scale=0.75)
 
 # %% [markdown] lang="en"
 # Numbers and places are often right before shapes are; two things run into one, or share a colour. Larger models err

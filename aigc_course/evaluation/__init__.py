@@ -1,0 +1,48 @@
+"""Measures pictures and captions against the scene that made them."""
+
+from aigc_course.evaluation.captions import agrees, cider, facts_told, words
+from aigc_course.evaluation.copies import Nearest, nearest
+from aigc_course.evaluation.measures import Interval, interval, psnr
+from aigc_course.evaluation.parser import (
+    Parser,
+    Reading,
+    labels,
+    load_parser,
+    reading_loss,
+    reading_of,
+    save_parser,
+    weathered,
+)
+from aigc_course.evaluation.scores import QUESTIONS, own_error, right, score
+from aigc_course.evaluation.suite import TASKS, Report, examine, if_independent, passed, questions, retrieved
+
+__all__ = [
+    "QUESTIONS",
+    "TASKS",
+    "Interval",
+    "Nearest",
+    "Parser",
+    "Reading",
+    "Report",
+    "agrees",
+    "cider",
+    "examine",
+    "facts_told",
+    "if_independent",
+    "interval",
+    "labels",
+    "load_parser",
+    "nearest",
+    "own_error",
+    "passed",
+    "psnr",
+    "questions",
+    "reading_loss",
+    "reading_of",
+    "retrieved",
+    "right",
+    "save_parser",
+    "score",
+    "weathered",
+    "words",
+]

@@ -1,0 +1,178 @@
+"""Train CLIP: pictures and captions, in two languages, in one space."""
+
+import argparse
+import os
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from aigc_course import evaluation, losses, models, runtime, scenes, training
+
+SEED = 21  # scenes that no other model is trained on
+CARD = """# clip
+
+A small CLIP: pictures of the course's world and captions in English or Chinese, in one space of {width} numbers.
+
+```python
+from transformers import AutoTokenizer, CLIPModel
+model = CLIPModel.from_pretrained("data/models/clip")
+tokenizer = AutoTokenizer.from_pretrained("data/models/clip")
+```
+
+| | |
+|---|---|
+| class | `CLIPModel`, a ViT and a text encoder of {layers} layers each, {parameters:,} numbers in half precision |
+| data | {scenes:,} drawn training scenes (seed {seed}), full captions told anew in each pass, half of them Chinese |
+| objective | contrastive, batches of {batch}; captions of the same facts are left out |
+| training | {steps:,} steps, AdamW, {precision}, {minutes:.0f} minutes |
+| remade by | `python scripts/train_clip.py` |
+| licence | code Apache-2.0, weights CC BY 4.0 |
+
+On {count:,} scenes of the test split:
+
+| | English | Chinese |
+|---|---|---|
+{rows}
+"""
+
+
+class Told:
+    """Fills a batch: pictures, a caption for each in either language, and which captions fit which pictures."""
+
+    def __init__(self, samples, pictures, tokenizer):
+        self.samples, self.pictures, self.tokenizer = samples, pictures, tokenizer
+        numbers = {}
+        self.facts = torch.tensor([numbers.setdefault(s.scene.facts, len(numbers)) for s in samples])
+
+    def __call__(self, indices, turn):
+        texts = []
+        for index in indices.tolist():
+            rng = random.Random(f"{turn}/{index}")
+            texts.append(scenes.caption(self.samples[index].scene, rng, rng.choice(scenes.LANGUAGES)))
+        facts = self.facts[indices]
+        return {
+            "pictures": self.pictures[indices],
+            "tokens": self.tokenizer(texts, padding=True, return_tensors="pt").input_ids,
+            "same": facts[:, None] == facts[None],
+        }
+
+
+def objective(model, batch):
+    """The contrastive loss of one batch."""
+    seen = model(pixel_values=batch["pictures"].float() / 127.5 - 1, input_ids=batch["tokens"])
+    scale = model.logit_scale.clamp(max=4.6).exp()
+    return losses.contrastive(seen.image_embeds.float(), seen.text_embeds.float(), scale, batch["same"])
+
+
+@torch.no_grad()
+def embedded(model, tokenizer, pictures=None, texts=()):
+    """Pictures, or texts, in the shared space, of length 1: (B, D)."""
+    device, found = model.device, []
+    if pictures is not None:
+        found = [model.get_image_features(pixel_values=some.to(device)) for some in pictures.split(128)]
+    for start in range(0, len(texts), 512):
+        tokens = tokenizer(texts[start : start + 512], padding=True, return_tensors="pt").input_ids.to(device)
+        found.append(model.get_text_features(input_ids=tokens))
+    found = torch.cat([getattr(one, "pooler_output", one).float().cpu() for one in found])
+    return found / found.norm(dim=1, keepdim=True)
+
+
+def alternatives(facts, what):
+    """The facts of one kind of thing, and then the same with one of them changed in each possible way."""
+    (group,) = facts.groups
+    if what in ("background", "style"):
+        options = {"background": scenes.BACKGROUNDS, "style": scenes.STYLES}[what]
+        return [facts, *(replace(facts, **{what: one}) for one in options if one != getattr(facts, what))]
+    options = {"name": scenes.THINGS, "colour": scenes.COLOURS, "size": scenes.SIZES, "count": range(1, 5)}[what]
+    changed = [replace(group, **{what: one}) for one in options if one != getattr(group, what)]
+    return [facts, *(replace(facts, groups=(one,)) for one in changed)]
+
+
+def swapped(facts):
+    """A pair of things with their colours exchanged."""
+    first, second = facts.groups
+    return replace(facts, groups=(replace(first, colour=second.colour), replace(second, colour=first.colour)))
+
+
+def chosen_first(model, tokenizer, samples, candidates, language):
+    """For each scene, whether its picture is nearer to the first of its candidate facts than to all others."""
+    pictures = embedded(model, tokenizer, scenes.pictures(samples, models.PICTURE))
+    texts = [scenes.caption(facts, random.Random(k), language) for k, row in enumerate(candidates) for facts in row]
+    words = embedded(model, tokenizer, texts=texts).split([len(row) for row in candidates])
+    return torch.stack([(of @ picture).argmax() == 0 for picture, of in zip(pictures, words, strict=True)])
+
+
+def found_again(model, tokenizer, samples, language):
+    """Recall at 1, picture to caption and back, and its ceiling: scenes of the same facts cannot be told apart."""
+    facts = [one.scene.facts for one in samples]
+    texts = [scenes.caption(each, random.Random(k), language) for k, each in enumerate(facts)]
+    pictures = embedded(model, tokenizer, scenes.pictures(samples, models.PICTURE))
+    alike = pictures @ embedded(model, tokenizer, texts=texts).T
+    own = torch.arange(len(facts))
+    ceiling = sum(1 / count for count in (facts.count(each) for each in facts)) / len(facts)
+    return (alike.argmax(1) == own).float(), (alike.argmax(0) == own).float(), ceiling
+
+
+def table(model, tokenizer, count):
+    """Every measure in both languages, as rows."""
+    single = scenes.samples(count, "test", seed=9, task="single")
+    pairs = [one for one in scenes.samples(count, "test", seed=9, task="pair") if swappable(one.scene.facts)]
+    mixed, rows = scenes.samples(count, "test", seed=9), []
+
+    def row(name, measure):
+        rows.append([name, *(str(measure(language)) for language in scenes.LANGUAGES)])
+
+    for what in ("name", "colour", "size", "count", "background", "style"):
+        asked = [alternatives(one.scene.facts, what) for one in single]
+        row(f"zero-shot {what}", lambda lang, asked=asked: shares(chosen_first(model, tokenizer, single, asked, lang)))
+    asked = [[one.scene.facts, swapped(one.scene.facts)] for one in pairs]
+    row("colours of a pair not exchanged", lambda lang: shares(chosen_first(model, tokenizer, pairs, asked, lang)))
+    back = {language: found_again(model, tokenizer, mixed, language) for language in scenes.LANGUAGES}
+    row(f"R@1 of {count:,}, picture to caption (ceiling {back['en'][2]:.3f})", lambda lang: shares(back[lang][0]))
+    row(f"R@1 of {count:,}, caption to picture (ceiling {back['en'][2]:.3f})", lambda lang: shares(back[lang][1]))
+    return rows
+
+
+def swappable(facts):
+    """Whether exchanging colours makes another scene."""
+    return facts.groups[0].colour != facts.groups[1].colour and swapped(facts).groups[0].name != facts.groups[1].name
+
+
+def shares(right):
+    """The share of right answers, with its interval, in three digits."""
+    found = evaluation.interval(right.float())
+    return f"{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]"
+
+
+def main():
+    """Train, measure, ship."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--scenes", type=int, default=60_000)
+    parser.add_argument("--precision", default=runtime.training_precision(), help="bf16 or fp32")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that draw")
+    parser.add_argument("--count", type=int, default=1000, help="scenes on which it is measured")
+    parser.add_argument("--folder", type=Path, default=Path("runs/clip"))
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    tokenizer = models.load("tokenizer")
+    samples = scenes.samples(args.scenes, "train", SEED)
+    cache = args.folder / "pictures.safetensors"
+    pictures = training.precomputed(cache, samples, scenes.pictures_as_bytes, args.workers)
+    model = models.clip(tokenizer).to(runtime.device())
+    batches = training.Shuffled(len(samples), args.batch, Told(samples, pictures, tokenizer))
+    dials = dict(learning_rate=args.rate, weight_decay=0.05, ema=0.998, precision=args.precision)
+    history = training.fit(model, batches, objective, args.steps, folder=args.folder / "checkpoint", **dials)
+    rows = "\n".join("| " + " | ".join(row) + " |" for row in table(model, tokenizer, args.count))
+    print(rows)
+    facts = dict(rows=rows, minutes=history.seconds[-1] / 60, parameters=sum(p.numel() for p in model.parameters()))
+    facts |= dict(width=model.config.projection_dim, layers=model.config.vision_config.num_hidden_layers, seed=SEED)
+    models.save(model, "clip", CARD.format(**vars(args), **facts), tokenizer)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Train the language model: captions in two languages should surprise it as much as they must, and no more."""
+
+import argparse
+import random
+from pathlib import Path
+
+import torch
+
+from aigc_course import evaluation, losses, models, runtime, scenes, training
+
+CARD = """# lm
+
+A small GPT-2 that writes captions of the course's picture world, in English or Chinese, one token after the other.
+
+```python
+from transformers import AutoTokenizer, GPT2LMHeadModel
+model = GPT2LMHeadModel.from_pretrained("data/models/lm")
+tokenizer = AutoTokenizer.from_pretrained("data/models/lm")
+```
+
+| | |
+|---|---|
+| class | `GPT2LMHeadModel`, {layers} layers of {width}, {parameters:,} numbers in half precision |
+| data | full captions of {captions:,} random training scenes, half of them Chinese, each told once |
+| training | {steps:,} steps of {batch}, AdamW, {precision}, {minutes:.0f} minutes |
+| remade by | `python scripts/train_lm.py` |
+| licence | code Apache-2.0, weights CC BY 4.0 |
+
+How surprised it is by {count:,} captions of the test split, in nats for each token, beside the least that anyone can be
+who knows the grammar and the odds of every scene (`scenes.surprise`):
+
+| language | model | grammar | above it |
+|---|---|---|---|
+{rows}
+"""
+
+
+class Told:
+    """Fills a batch: a full caption of each scene, in either language, named before it: "<en>a red cat …"."""
+
+    def __init__(self, tokenizer):
+        self.tokenizer = tokenizer
+
+    def __call__(self, samples):
+        texts = []
+        for sample in samples:
+            rng = random.Random(sample.seed)
+            language = rng.choice(scenes.LANGUAGES)
+            texts.append(f"<{language}>{scenes.caption(sample.scene, rng, language)}")
+        return self.tokenizer(texts, padding=True, return_tensors="pt").input_ids
+
+
+def surprise(tokenizer):
+    """Nats for each token after the first, padding left out."""
+
+    def loss(model, tokens):
+        logits = model(tokens[:, :-1], attention_mask=tokens[:, :-1] != tokenizer.pad_token_id).logits
+        labels = tokens[:, 1:].masked_fill(tokens[:, 1:] == tokenizer.pad_token_id, -100)
+        return losses.cross_entropy(logits.float(), labels)
+
+    return loss
+
+
+@torch.no_grad()
+def table(model, tokenizer, count):
+    """For each language: the model's nats for each token, the grammar's, and the interval of their difference."""
+    rows, drawn = [], scenes.samples(count, "test", seed=9)
+    for language in scenes.LANGUAGES:
+        rng, facts = random.Random(9), [one.scene.facts for one in drawn]
+        texts = [scenes.caption(each, rng, language) for each in facts]
+        least = torch.tensor([scenes.surprise(*pair, language) for pair in zip(facts, texts, strict=True)])
+        tagged = [f"<{language}>{text}" for text in texts]
+        tokens = tokenizer(tagged, padding=True, return_tensors="pt").input_ids.to(model.device)
+        logits = torch.cat([model(some).logits.float() for some in tokens.split(256)])
+        asked = tokens[:, 2:]  # <s> and the language are given
+        each = -logits[:, 1:-1].log_softmax(-1).gather(2, asked[..., None])[..., 0]
+        real = asked != tokenizer.pad_token_id
+        mine, scale = (each * real).sum(1).cpu(), len(texts) / real.sum().item()
+        above = evaluation.interval((mine - least) * scale)
+        rows.append([language, f"{mine.mean() * scale:.4f}", f"{least.mean() * scale:.4f}", str(above)])
+    return rows
+
+
+def main():
+    """Train, measure, ship."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--precision", default=runtime.training_precision(), help="bf16 or fp32")
+    parser.add_argument("--count", type=int, default=2000, help="captions on which it is measured")
+    parser.add_argument("--folder", type=Path, default=Path("runs/lm"))
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    tokenizer = models.load("tokenizer")
+    model = models.language_model(tokenizer).to(runtime.device())
+    stream = scenes.SceneStream("train", args.steps * args.batch, args.batch, seed=11, make=Told(tokenizer))
+    dials = dict(learning_rate=args.rate, weight_decay=0.01, ema=0.998, precision=args.precision)
+    history = training.fit(model, stream, surprise(tokenizer), args.steps, folder=args.folder, **dials)
+    rows = table(model, tokenizer, args.count)
+    facts = dict(layers=model.config.n_layer, width=model.config.n_embd, minutes=history.seconds[-1] / 60)
+    facts |= dict(captions=args.steps * args.batch, parameters=sum(p.numel() for p in model.parameters()))
+    facts |= dict(rows="\n".join("| " + " | ".join(row) + " |" for row in rows)) | vars(args)
+    print(facts["rows"])
+    models.save(model, "lm", CARD.format(**facts), tokenizer)
+
+
+if __name__ == "__main__":
+    main()
