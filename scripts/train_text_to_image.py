@@ -1,10 +1,10 @@
 """Train words → pictures: a text encoder and a denoiser together, on latents encoded once; ship them as a pipeline."""
 
 import argparse
-import dataclasses
 import json
 import os
 import random
+from dataclasses import replace
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -55,7 +55,16 @@ the poor ones among them; `data/models/SCORES.md` counts them.
 def world(count, seed):
     """Samples of the training split, the tasks mixed as `TASKS` says."""
     chosen = random.Random(0).choices(list(TASKS), list(TASKS.values()), k=count)
-    return [scenes.sample(index, "train", seed, task) for index, task in enumerate(chosen)]
+    return [on_grid(scenes.sample(index, "train", seed, task)) for index, task in enumerate(chosen)]
+
+
+def on_grid(sample, side=models.LATENT[1]):
+    """The sample with each centre moved to the nearest corner of the latent's cells.
+
+    A latent is a code of patches: the same thing half a patch further is another code, to be learnt on its own.
+    """
+    moved = [replace(t, x=round(side * t.x) / side, y=round(side * t.y) / side) for t in sample.scene.things]
+    return replace(sample, scene=replace(sample.scene, things=tuple(moved)))
 
 
 def latents_of(code, samples):
@@ -89,7 +98,7 @@ class Told:
             return ""
         facts, language = self.samples[index].scene.facts, "en" if rng.random() < 0.65 else "zh"
         if facts.style == "flat" and rng.random() < 0.6:
-            facts = dataclasses.replace(facts, style=None)  # no style said: the plain one
+            facts = replace(facts, style=None)  # no style said: the plain one
         return scenes.caption(facts, rng, language, rng.choice(["full", "brief"]))
 
     def __call__(self, indices, turn):

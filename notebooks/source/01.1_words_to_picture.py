@@ -57,7 +57,7 @@ plotting.show_table([(what, len(words), ", ".join(words)) for what, words in row
 # %%
 styles = scenes.STYLES
 asked = [scenes.caption(scenes.Facts((scenes.Group(1, "large", "blue", "boat"),), None, "sea", style), random.Random(4)) for style in styles]
-plotting.show_images(sampling.words_to_pictures(pipe, asked, seed=5), asked, columns=4, scale=0.7)
+plotting.show_images(sampling.words_to_pictures(pipe, asked, seed=5), asked, columns=4, scale=0.6)
 
 # %% [markdown] lang="en"
 # The same words in Chinese end in the same place: one tokenizer and one text encoder read both languages. Each
