@@ -142,6 +142,17 @@ def cross_entropy(logits: Tensor, labels: Tensor, ignore: int = -100) -> Tensor:
     real = labels != ignore
     if not real.any():
         raise ValueError(f"every label is {ignore}: nothing to predict; were real tokens masked as padding?")
-    scores, labels = logits[real], labels[real]  # (N, V), (N,)
-    correct = scores.gather(1, labels[:, None]).squeeze(1)
-    return (scores.logsumexp(1) - correct).mean()
+    return _nats(logits[real], labels[real]).mean()
+
+
+def surprise(logits: Tensor, labels: Tensor, ignore: int = -100) -> Tensor:
+    """Nats of surprise at each whole sequence: the sum of -log p over its real tokens.  (B, L, V), (B, L) -> (B,)."""
+    real = labels != ignore
+    each = logits.new_zeros(labels.shape)
+    each[real] = _nats(logits[real], labels[real])
+    return each.sum(1)
+
+
+def _nats(scores: Tensor, labels: Tensor) -> Tensor:
+    """-log p of each label.  (N, V), (N,) -> (N,)."""
+    return scores.logsumexp(1) - scores.gather(1, labels[:, None]).squeeze(1)

@@ -268,9 +268,10 @@ def save(model: Any, name: str, card: str, tokenizer: Any = None, recipe: list[d
             part.save_pretrained(fresh)
     for file in fresh.rglob("config.json"):
         config = json.loads(file.read_text(encoding="utf-8"))
-        if "dtype" in config:  # transformers would load the weights as they lie
-            text = json.dumps(config | {"dtype": "float32"}, indent=2)
-            file.write_text(text + "\n", encoding="utf-8", newline="\n")
+        config.pop("_name_or_path", None)  # where it was loaded from, on the machine that trained it
+        if "dtype" in config:
+            config["dtype"] = "float32"  # else transformers loads the weights as they lie
+        file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8", newline="\n")
     (fresh / "README.md").write_text(card, encoding="utf-8", newline="\n")
     if recipe:
         (fresh / RECIPE).write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8", newline="\n")

@@ -9,7 +9,7 @@ from aigc_course import evaluation, models, plotting, runtime, sampling, scenes
 
 SCORES = """# Scores of the cast
 
-Written by `make evaluate`, {count} scenes of one thing, of two and of several for each row, {seeds} seeds, 25 steps,
+Written by `make evaluate`, {count} scenes of one thing, of two and of several for each row, seeds: {seeds}, 25 steps,
 guidance {scale:g}.  Brackets: 95 % bootstrap intervals.  All prompts are full captions, of the test split or, where
 said, of compositions that training never saw.  The judge is `parser`, which saw other scenes than any generator and no
 picture of theirs; its own error stands first.  The six tasks follow GenEval's rules, with our judge and our world: do
@@ -102,9 +102,11 @@ def shuffled(row):
     return row.pictures[order]
 
 
-def distances(row, judge):
+def distances(row):
     """The table of exact pictures by the number of unseen compositions."""
-    right, table = evaluation.score(judge, row.pictures, row.asked), []
+    pairs = zip(row.report.seen, row.asked, strict=True)
+    found = [evaluation.right(reading, one.scene.facts) for reading, one in pairs]
+    right, table = {name: torch.tensor([each[name] for each in found]) for name in evaluation.QUESTIONS}, []
     far = torch.tensor([min(2, len(scenes.unseen(one.scene))) for one in row.asked])
     for step in far.unique().tolist():
         of = {name: values[far == step] for name, values in right.items()}
@@ -175,7 +177,7 @@ def main():
     heads = ["prompts", "overall", *evaluation.TASKS, "background", "style", "exact"]
     tasks = [heads, ["---"] * len(heads), *(row.cells() for row in rows.values())]
     far = [["unseen", "pictures", "exact", "if independent"], ["---"] * 4]
-    far += distances(rows["en"], judge) + distances(rows["held-out"], judge)
+    far += distances(rows["en"]) + distances(rows["held-out"])
     told = dict(rows=markdown(table), tasks=markdown(tasks), distances=markdown(far)) | vars(args)
     (runtime.data_dir() / "models" / "SCORES.md").write_text(SCORES.format(**told), encoding="utf-8", newline="\n")
     sheet(rows["en"], True, "successes")

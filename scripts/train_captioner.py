@@ -28,8 +28,8 @@ tokenizer = AutoTokenizer.from_pretrained("data/models/captioner")
 | licence | code Apache-2.0, weights CC BY 4.0 |
 
 On {count:,} scenes each.  "Above entropy": its cross-entropy less the exact entropy of the grammar's captions of a
-scene, in nats for each token.  "Exact": every fact told, and rightly.  BLEU-4 and CIDEr-D of its captions, in units of
-what a fresh caption of the grammar reaches against the same five references.
+scene, in nats for each token.  "Exact": every fact told, and rightly.  CIDEr-D of its captions in units of what a
+fresh caption of the grammar reaches against the same five references.
 
 | | above entropy | exact | CIDEr-D ÷ grammar |
 |---|---|---|---|
@@ -44,23 +44,21 @@ class Told:
         self.samples, self.pictures, self.tokenizer = samples, pictures, tokenizer
 
     def __call__(self, indices, turn):
-        texts = []
-        for index in indices.tolist():
-            rng = random.Random(f"{turn}/{index}")
-            language = rng.choice(scenes.LANGUAGES)
-            texts.append(f"<{language}>{scenes.caption(self.samples[index].scene, rng, language)}")
+        texts = [
+            scenes.marked_caption(self.samples[index].scene, random.Random(f"{turn}/{index}"))
+            for index in indices.tolist()
+        ]
         tokens = self.tokenizer(texts, padding=True, return_tensors="pt").input_ids
         return {"pictures": self.pictures[indices], "tokens": tokens}
 
 
-def surprise(pad):
+def objective(pad):
     """Nats for each token, given the picture; the language is given too, and padding is left out."""
 
     def loss(model, batch):
         tokens, pictures = batch["tokens"], batch["pictures"].float() / 127.5 - 1
         logits = model(pixel_values=pictures, decoder_input_ids=tokens[:, :-1]).logits[:, 1:]
-        labels = tokens[:, 2:]
-        return losses.cross_entropy(logits.float(), labels.masked_fill(labels == pad, -100))
+        return losses.cross_entropy(logits.float(), tokens[:, 2:], ignore=pad)
 
     return loss
 
@@ -69,15 +67,14 @@ def surprise(pad):
 def above_entropy(model, tokenizer, samples, language):
     """Its cross-entropy less the exact entropy, in nats for each token, with the interval."""
     rng = random.Random(9)
-    texts = [f"<{language}>{scenes.caption(one.scene, rng, language)}" for one in samples]
+    texts = [scenes.marked_caption(one.scene, rng, language) for one in samples]
     tokens = tokenizer(texts, padding=True, return_tensors="pt").input_ids
     least = torch.tensor([scenes.entropy(one.scene, language) for one in samples])
     pictures, each = scenes.pictures(samples, models.PICTURE), []
     for some, seen in zip(tokens.split(64), pictures.split(64), strict=True):
         some = some.to(model.device)
-        logits = model(pixel_values=seen.to(model.device), decoder_input_ids=some[:, :-1]).logits[:, 1:].float()
-        nats = -logits.log_softmax(-1).gather(2, some[:, 2:, None])[..., 0]
-        each.append((nats * (some[:, 2:] != tokenizer.pad_token_id)).sum(1).cpu())
+        logits = model(pixel_values=seen.to(model.device), decoder_input_ids=some[:, :-1]).logits[:, 1:]
+        each.append(losses.surprise(logits, some[:, 2:], tokenizer.pad_token_id).cpu())
     real = (tokens[:, 2:] != tokenizer.pad_token_id).sum().item()
     return evaluation.interval((torch.cat(each) - least) * len(texts) / real)
 
@@ -115,7 +112,7 @@ def main():
     model = models.captioner(models.load("clip"), models.load("lm")).to(runtime.device())
     batches = training.Shuffled(len(samples), args.batch, Told(samples, pictures, tokenizer))
     dials = dict(learning_rate=args.rate, weight_decay=0.01, ema=0.998, precision=args.precision)
-    loss = surprise(tokenizer.pad_token_id)
+    loss = objective(tokenizer.pad_token_id)
     history = training.fit(model, batches, loss, args.steps, folder=args.folder / "checkpoint", **dials)
     rows = []
     for split in ("test", "held-out"):

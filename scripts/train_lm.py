@@ -42,21 +42,16 @@ class Told:
         self.tokenizer = tokenizer
 
     def __call__(self, samples):
-        texts = []
-        for sample in samples:
-            rng = random.Random(sample.seed)
-            language = rng.choice(scenes.LANGUAGES)
-            texts.append(f"<{language}>{scenes.caption(sample.scene, rng, language)}")
+        texts = [scenes.marked_caption(one.scene, random.Random(one.seed)) for one in samples]
         return self.tokenizer(texts, padding=True, return_tensors="pt").input_ids
 
 
-def surprise(tokenizer):
+def objective(pad):
     """Nats for each token after the first, padding left out."""
 
     def loss(model, tokens):
-        logits = model(tokens[:, :-1], attention_mask=tokens[:, :-1] != tokenizer.pad_token_id).logits
-        labels = tokens[:, 1:].masked_fill(tokens[:, 1:] == tokenizer.pad_token_id, -100)
-        return losses.cross_entropy(logits.float(), labels)
+        logits = model(tokens[:, :-1], attention_mask=tokens[:, :-1] != pad).logits
+        return losses.cross_entropy(logits.float(), tokens[:, 1:], ignore=pad)
 
     return loss
 
@@ -73,9 +68,8 @@ def table(model, tokenizer, count):
         tokens = tokenizer(tagged, padding=True, return_tensors="pt").input_ids.to(model.device)
         logits = torch.cat([model(some).logits.float() for some in tokens.split(256)])
         asked = tokens[:, 2:]  # <s> and the language are given
-        each = -logits[:, 1:-1].log_softmax(-1).gather(2, asked[..., None])[..., 0]
-        real = asked != tokenizer.pad_token_id
-        mine, scale = (each * real).sum(1).cpu(), len(texts) / real.sum().item()
+        mine = losses.surprise(logits[:, 1:-1], asked, tokenizer.pad_token_id).cpu()
+        scale = len(texts) / (asked != tokenizer.pad_token_id).sum().item()
         above = evaluation.interval((mine - least) * scale)
         rows.append([language, f"{mine.mean() * scale:.4f}", f"{least.mean() * scale:.4f}", str(above)])
     return rows
@@ -96,7 +90,7 @@ def main():
     model = models.language_model(tokenizer).to(runtime.device())
     stream = scenes.SceneStream("train", args.steps * args.batch, args.batch, seed=11, make=Told(tokenizer))
     dials = dict(learning_rate=args.rate, weight_decay=0.01, ema=0.998, precision=args.precision)
-    history = training.fit(model, stream, surprise(tokenizer), args.steps, folder=args.folder, **dials)
+    history = training.fit(model, stream, objective(tokenizer.pad_token_id), args.steps, folder=args.folder, **dials)
     rows = table(model, tokenizer, args.count)
     facts = dict(layers=model.config.n_layer, width=model.config.n_embd, minutes=history.seconds[-1] / 60)
     facts |= dict(captions=args.steps * args.batch, parameters=sum(p.numel() for p in model.parameters()))

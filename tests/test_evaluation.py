@@ -461,8 +461,8 @@ def test_the_shuffled_control_gives_each_prompt_the_picture_of_another_of_its_ki
 
 def test_the_table_by_distance_counts_every_picture_once():
     asked = scenes.samples(20, "held-out") + scenes.samples(10, "test")
-    row = SimpleNamespace(asked=asked, pictures=torch.zeros(30, 1))
-    table = script("evaluate").distances(row, judge_of(asked))
+    report = evaluation.examine(judge_of(asked), torch.zeros(30, 1), asked)
+    table = script("evaluate").distances(SimpleNamespace(asked=asked, report=report))
     assert [step for step, *_ in table] == [0, 1, 2] and sum(count for _, count, *_ in table) == 30
     assert {exact.mean for *_, exact, _ in table} == {1.0} and {null for *_, null in table} == {"1.00"}
 

@@ -274,3 +274,10 @@ def test_nothing_but_padding_is_answered_with_a_sentence(captions):
     logits, labels = captions
     with pytest.raises(ValueError, match="every label is -100"):
         losses.cross_entropy(logits, torch.full_like(labels, -100))
+
+
+def test_the_surprise_at_a_sequence_is_the_sum_over_its_real_tokens(captions):
+    logits, labels = captions
+    each = losses.surprise(logits, labels)
+    assert each.shape == (len(labels),)
+    torch.testing.assert_close(each.sum() / (labels != -100).sum(), losses.cross_entropy(logits, labels))

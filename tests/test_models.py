@@ -221,6 +221,7 @@ def test_a_shipped_pipeline_has_its_card_and_loads_in_one_precision(world):
     assert {p.dtype for part in parts for p in part.parameters()} == {runtime.dtype()}
     assert (folder / "README.md").read_text() == "# A card\n"
     stored = [load_file(file) for file in folder.rglob("*.safetensors")]
+    assert not [file for file in folder.rglob("*.json") if "_name_or_path" in file.read_text()]
     assert {w.dtype for weights in stored for w in weights.values() if w.is_floating_point()} == {torch.float16}
     assert not (folder / "unet" / "stale.safetensors").exists()
     assert sorted(f.name for f in folder.parent.iterdir()) == ["toy", "toy-pipeline"]

@@ -745,3 +745,12 @@ def test_surprise_is_that_of_the_facts_and_of_the_words(language):
         assert mean == pytest.approx(scenes.entropy(item.scene, language) - math.log(scenes.probability(facts)))
     with pytest.raises(ValueError, match="no full caption of these facts"):
         scenes.surprise(facts, "a red cat", language)
+
+
+def test_a_marked_caption_names_its_language_first():
+    scene = scenes.sample(0).scene
+    told = [scenes.marked_caption(scene, random.Random(seed)) for seed in range(20)]
+    assert {text[:4] for text in told} == {"<en>", "<zh>"}
+    for language in scenes.LANGUAGES:
+        text = scenes.marked_caption(scene, random.Random(1), language)
+        assert text.removeprefix(f"<{language}>") in scenes.paraphrases(scene, language)

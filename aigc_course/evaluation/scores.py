@@ -58,11 +58,11 @@ def _stand_so(seen: Reading, asked: Facts) -> bool:
     def like(group: Group) -> list[Thing]:
         return [t for t in seen.things if t.name == group.name and (t.colour == group.colour or not alike)]
 
-    return any(_relation(one, other) == asked.relation for one in like(first) for other in like(second))
+    return any(relation(one, other) == asked.relation for one in like(first) for other in like(second))
 
 
-def _relation(one: Thing, other: Thing) -> str | None:
-    """How the first stands to the second, if it is the left or the upper one."""
+def relation(one: Thing, other: Thing) -> str | None:
+    """How the first stands to the second, "left of" or "above"; None if it is the right or the lower one."""
     facts = Scene((one, other)).facts
     return facts.relation if facts.groups[0] == Group(1, *one.kind) else None
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from aigc_course import scenes
 from aigc_course.evaluation.measures import Interval, interval
 from aigc_course.evaluation.parser import Parser, Reading
-from aigc_course.evaluation.scores import QUESTIONS, facts_of, right
-from aigc_course.scenes import Facts, Group, Sample, Scene, Thing
+from aigc_course.evaluation.scores import QUESTIONS, facts_of, relation, right
+from aigc_course.scenes import Facts, Sample, Scene
 
 TASKS = ("single thing", "two things", "counting", "colours", "position", "binding")
 
@@ -33,17 +33,12 @@ def passed(seen: Reading, asked: Facts) -> dict[str, bool]:
     here = all(found.values())
     bound = here and all(any(t.colour == g.colour for t in things) for g, things in found.items())
     if len(asked.groups) == 2:
-        ordered = here and _stand_so(*(things[0] for things in found.values()), asked.relation)
+        ordered = here and relation(*(things[0] for things in found.values())) == asked.relation
         return {"two things": here, "position": ordered, "binding": bound}
     ((group, things),) = found.items()
     if group.count > 1:
         return {"counting": len(things) == group.count}
     return {"single thing": here, "colours": here and things[0].colour == group.colour}
-
-
-def _stand_so(first: Thing, second: Thing, relation: str | None) -> bool:
-    facts = Scene((first, second)).facts
-    return relation == facts.relation and facts.groups[0] == Group(1, *first.kind)
 
 
 def questions(count: int, split: str = "test", seed: int = 5) -> list[Sample]:

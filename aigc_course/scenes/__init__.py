@@ -1,6 +1,6 @@
 """Draws captioned pictures whose truth we know."""
 
-from aigc_course.scenes.captions import caption, entropy, paraphrases, read_caption, unknown_words
+from aigc_course.scenes.captions import caption, entropy, marked_caption, paraphrases, read_caption, unknown_words
 from aigc_course.scenes.datasets import Sample, SceneStream, pictures, pictures_as_bytes, sample, samples
 from aigc_course.scenes.drawing import boxes, draw, masks
 from aigc_course.scenes.export import export_coco, import_coco, run_lengths
@@ -42,6 +42,7 @@ __all__ = [
     "export_coco",
     "held_out",
     "import_coco",
+    "marked_caption",
     "masks",
     "paraphrases",
     "pictures",

@@ -139,6 +139,12 @@ def caption(scene: Scene | Facts, rng: random.Random, language: str = "en", deta
     return _sample(_phrase(scene, language, detail), rng)
 
 
+def marked_caption(scene: Scene | Facts, rng: random.Random, language: str | None = None) -> str:
+    """A full caption with its language named before it, "<en>a red cat …"; None chooses one at random."""
+    language = language or rng.choice(LANGUAGES)
+    return f"<{language}>{caption(scene, rng, language)}"
+
+
 def paraphrases(scene: Scene | Facts, language: str = "en", detail: str = "full") -> dict[str, float]:
     """Every caption that the grammar can give this scene, with its exact probability; they sum to one."""
     found: dict[str, float] = {}
