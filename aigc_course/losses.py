@@ -59,16 +59,21 @@ def denoising(
     prediction: str = "velocity",
     gamma: float | None = 5.0,
     focus: Tensor | None = None,
+    late: float = 1.0,
 ) -> Tensor:
     """The whole objective of a text-to-picture model: noise latents to random steps, ask, compare.
 
     Ho et al. 2020, algorithm 1, weighted as in `min_snr_weight` (gamma None: not weighted).
     z: (B, C, h, w) clean latents;  text: (B, L, D) states of the text encoder;  the answer is `.sample`;
-    focus: (B, 1, h, w), how much each place counts, or None for all alike.
+    focus: (B, 1, h, w), how much each place counts, or None for all alike;
+    late: how steps are drawn, t = T u^(1/late): 1 evenly, 2 in proportion to t, most where there is much noise.
     """
+    if late <= 0:
+        raise ValueError(f"late={late}: choose a number above 0; 1 draws every step alike")
     if prediction not in TARGETS:
         raise ValueError(f"the model predicts {prediction!r}? use one of {', '.join(map(repr, TARGETS))}")
-    t = torch.randint(schedule.T, (len(z),), generator=generator, device=generator.device).to(z.device)
+    even = torch.rand(len(z), generator=generator, device=generator.device).to(z.device)
+    t = (schedule.T * even ** (1 / late)).long()
     noisy, abar = diffusion.noised(z, schedule, t, generator), schedule.at(t)
     guess = model(noisy.x_t, t, encoder_hidden_states=text).sample
     weight = None if gamma is None else min_snr_weight(abar, gamma, prediction)

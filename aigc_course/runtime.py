@@ -41,7 +41,8 @@ def training_precision() -> str:
 
     if device().type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if torch.cpu.get_capabilities().get("amx_bf16") else "fp32"
+    has = torch.cpu.get_capabilities()
+    return "bf16" if has.get("amx_bf16") or has.get("avx512_bf16") else "fp32"
 
 
 def generator(seed: int = 0, device: str | torch.device = "cpu") -> torch.Generator:

@@ -1,57 +1,31 @@
-"""Every exercise: its stub, its solution, and each likely slip with a sentence of its own."""
+"""Every exercise: its stub, its solutions, and each likely slip with a sentence of its own."""
 
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import exercises
 import pytest
-import torch
 
-from aigc_course import checks
-
-PROMPT = {
-    "a number": (3, "text in quotes"),
-    "an unknown word": ("two small blue herrings at night, watercolour style", "never learnt the word 'herrings'"),
-    "nothing to draw": ("at night", "names 0 things"),
-    "no colour": ("two small fish at night, watercolour style", "which colour"),
-    "another thing": ("two small blue cats at night, watercolour style", "asks for a cat"),
-    "another colour": ("two small red fish at night, watercolour style", "would be red"),
-    "one fish": ("a small blue fish at night, watercolour style", "asks for 1 fish"),
-    "no size": ("two blue fish at night, watercolour style", "not said"),
-    "large": ("two large blue fish at night, watercolour style", "the size is large"),
-    "another place": ("two small blue fish at sea, watercolour style", "the place is sea"),
-    "no style": ("two small blue fish at night", "the style is not said"),
-    "two kinds": ("a small blue fish and a small blue cat at night, watercolour style", "two different things"),
-}
-BYTES = {
-    "a number": (lambda p: 7, "return a tensor"),
-    "no conversion": (lambda p: (p + 1) * 127.5, "the numbers are float32"),
-    "half the range": (lambda p: ((p + 1) / 2 * 127.5).round().to(torch.uint8), "halve it"),
-    "no shift": (lambda p: (p * 255).round().clamp(0, 255).to(torch.uint8), "shift by 1 before"),
-    "scaled to 256": (lambda p: ((p + 1) * 128).long().to(torch.uint8), "256 does not fit"),
-    "not rounded": (lambda p: ((p + 1) * 127.5).clamp(0, 255).to(torch.uint8), "cuts off"),
-    "not clamped": (lambda p: ((p + 1) * 127.5).round().to(torch.int16).to(torch.uint8), "clamp to"),
-    "upside down": (lambda p: ((1 - p) * 127.5).round().clamp(0, 255).to(torch.uint8), "expected 0, 128, 255"),
-}
-GUIDANCE = {
-    "started from cond": (lambda u, c, w: c + w * (c - u), "one step too far"),
-    "swapped": (lambda u, c, w: c + w * (u - c), "swapped"),
-    "wrong direction": (lambda u, c, w: u + w * (u - c), "away from the words"),
-    "no difference": (lambda u, c, w: u + w * c, "add the difference"),
-    "the push alone": (lambda u, c, w: w * (c - u), "add it to `uncond`"),
-    "a louder answer": (lambda u, c, w: w * c, "makes the prediction larger"),
-    "no scale": (lambda u, c, w: c, "`scale` is not used"),
-    "an average": (lambda u, c, w: (u + c) / 2, "not equation (4)"),
-    "only right at 3": (lambda u, c, w: u + 3 * (c - u), "at scale 1 nothing"),
-}
-SLIPS = [
-    (check, answer, said)
-    for check, slips in (
-        (checks.check_prompt, PROMPT),
-        (checks.check_to_bytes, BYTES),
-        (checks.check_guidance, GUIDANCE),
-    )
-    for answer, said in slips.values()
+ALL = [
+    exercise
+    for module in pkgutil.iter_modules(exercises.__path__)
+    for exercise in importlib.import_module(f"exercises.{module.name}").EXERCISES
 ]
+SLIPS = [pytest.param(e.check, *slip, id=f"{e.number} {name}") for e in ALL for name, slip in e.slips.items()]
+SOLVED = [pytest.param(e, answer, id=f"{e.number} {i}") for e in ALL for i, answer in enumerate(e.solved, 1)]
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks" / "source"
+each = pytest.mark.parametrize("exercise", ALL, ids=[e.number for e in ALL])
 
 
-@pytest.mark.parametrize(("check", "answer", "said"), SLIPS, ids=[*PROMPT, *BYTES, *GUIDANCE])
+def test_each_exercise_of_the_notebooks_is_here_once():
+    prose = "".join(path.read_text(encoding="utf-8") for path in NOTEBOOKS.glob("*.py"))
+    asked = re.findall(r"\*\*(\d+\.\d+\.\d+)\*\*", prose)
+    assert sorted(asked) == sorted(e.number for e in ALL)
+
+
+@pytest.mark.parametrize(("check", "answer", "said"), SLIPS)
 def test_each_slip_gets_its_own_sentence(check, answer, said, capsys):
     with pytest.raises(AssertionError) as caught:
         check(answer)
@@ -59,36 +33,38 @@ def test_each_slip_gets_its_own_sentence(check, answer, said, capsys):
     assert "correct" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("slips", [PROMPT, BYTES, GUIDANCE], ids=["prompt", "bytes", "guidance"])
-def test_no_two_slips_share_a_sentence(slips):
-    assert len({said for _, said in slips.values()}) == len(slips)
+@each
+def test_an_exercise_knows_four_slips_or_more_and_no_two_share_a_sentence(exercise):
+    assert len({said for _, said in exercise.slips.values()}) == len(exercise.slips) >= 4
 
 
-STUBS = [
-    (checks.check_prompt, ...),
-    (checks.check_to_bytes, lambda p: ...),
-    (checks.check_guidance, lambda u, c, w: ...),
-]
+@each
+def test_an_open_exercise_says_that_it_was_not_tried(exercise, capsys):
+    exercise.check(exercise.stub)
+    assert f"{exercise.number} not tried yet: " in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("check", "stub"), STUBS, ids=["prompt", "bytes", "guidance"])
-def test_an_open_exercise_says_that_it_was_not_tried(check, stub, capsys):
-    check(stub)
-    assert "not tried yet: replace the dots" in capsys.readouterr().out
+@pytest.mark.parametrize(("exercise", "answer"), SOLVED)
+def test_a_right_answer_passes_however_it_is_written(exercise, answer, capsys):
+    exercise.check(answer)
+    assert f"● {exercise.number} correct" in capsys.readouterr().out
 
 
-SOLVED = [
-    (checks.check_prompt, "a watercolour of two small blue fish at night"),
-    (checks.check_prompt, "在夜空下，两条小的蓝色的鱼，水彩画"),
-    (checks.check_prompt, "Two tiny blue fish under the night sky, watercolor"),
-    (checks.check_to_bytes, lambda p: ((p + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)),
-    (checks.check_to_bytes, lambda p: ((p.clamp(-1, 1) + 1) / 2 * 255 + 0.5).to(torch.uint8)),
-    (checks.check_guidance, lambda u, c, w: u + w * (c - u)),
-    (checks.check_guidance, lambda u, c, w: (1 - w) * u + w * c),
-]
+def kills(exercise):
+    """How many of the slips of an exercise its check turns away."""
+    rejected = 0
+    for answer, _ in exercise.slips.values():
+        try:
+            exercise.check(answer)
+        except AssertionError:
+            rejected += 1
+    return rejected
 
 
-@pytest.mark.parametrize(("check", "answer"), SOLVED)
-def test_a_right_answer_passes_however_it_is_written(check, answer, capsys):
-    check(answer)
-    assert "correct" in capsys.readouterr().out
+def test_every_slip_is_turned_away(capsys):
+    rows = [(e.number, len(e.slips), kills(e)) for e in ALL]
+    with capsys.disabled():
+        print("\nexercise  slips  turned away")
+        print("\n".join(f"{number:8}  {slips:5}  {killed / slips:11.0%}" for number, slips, killed in rows))
+        print(f"all       {sum(r[1] for r in rows):5}  {sum(r[2] for r in rows) / sum(r[1] for r in rows):11.0%}")
+    assert all(slips == killed for _, slips, killed in rows)

@@ -135,6 +135,22 @@ def test_denoising_visits_the_whole_schedule_and_repeats_with_its_generator(task
     assert first.min() < 100 and first.max() > 900
 
 
+def test_denoising_draws_late_steps_in_proportion_to_their_number(task):
+    z, text, schedule, _ = task
+    oracle = Oracle(z, schedule, "noise")
+    losses.denoising(oracle, z, text, schedule, torch.Generator().manual_seed(3), "noise", late=2)
+    assert len(z) >= 500
+    share = (oracle.t >= schedule.T / 2).double().mean()
+    assert share == pytest.approx(0.75, abs=0.06)  # the integral of 2t over [1/2, 1], three standard errors
+
+
+@pytest.mark.parametrize("late", [0, -1])
+def test_denoising_answers_a_senseless_law_of_steps(late, task):
+    z, text, schedule, _ = task
+    with pytest.raises(ValueError, match="1 draws every step alike"):
+        losses.denoising(Oracle(z, schedule, "noise"), z, text, schedule, torch.Generator(), late=late)
+
+
 def test_denoising_agrees_with_the_training_step_of_diffusers(task):
     z, text, _, _ = task
     scheduler = DDPMScheduler(prediction_type="v_prediction")
@@ -144,7 +160,7 @@ def test_denoising_agrees_with_the_training_step_of_diffusers(task):
         z, text, schedule, torch.Generator().manual_seed(1), gamma=None,
     )  # fmt: skip
     generator = torch.Generator().manual_seed(1)
-    t = torch.randint(1000, (len(z),), generator=generator)
+    t = (1000 * torch.rand(len(z), generator=generator)).long()
     noise = torch.randn(z.shape, generator=generator)
     answer = scheduler.add_noise(z, noise, t).tanh()
     torch.testing.assert_close(mine, F.mse_loss(answer, scheduler.get_velocity(z, noise, t)))

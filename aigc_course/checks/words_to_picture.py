@@ -1,31 +1,18 @@
-"""Looks at a student's function and says what it sees; nothing imports it."""
+"""Exercises of notebook 1.1: a prompt, bytes of a picture, guidance."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 
 from aigc_course import diffusion, scenes
+from aigc_course.checks.verdict import right, untried
 
 
-def _untried(answer: Any, number: str, hint: str) -> bool:
-    """Whether the dots are still there; then say what to put in their place."""
-    if answer is None or answer is Ellipsis:
-        print(f"○ {number} not tried yet: {hint}")
-        return True
-    return False
-
-
-def _right(number: str) -> None:
-    print(f"● {number} correct")
-
-
-# --- 01.1 ---------------------------------------------------------------------------------------------------
 def check_prompt(prompt: str) -> None:
     """Exercise 1.1.1: a prompt that asks for two small blue fish at night, in watercolour."""
-    if _untried(prompt, "1.1.1", "replace the dots with a prompt in quotes"):
+    if untried(prompt, "1.1.1", "replace the dots with a prompt in quotes"):
         return
     assert isinstance(prompt, str), f"a prompt is text in quotes, not a {type(prompt).__name__}"
     lost = scenes.unknown_words(prompt)
@@ -42,7 +29,7 @@ def check_prompt(prompt: str) -> None:
     assert fish.size == "small", f"the size is {fish.size or 'not said'}; they should be small"
     assert facts.background == "night", f"the place is {facts.background or 'not said'}; it should be night"
     assert facts.style == "watercolour", f"the style is {facts.style or 'not said'}; it should be watercolour"
-    _right("1.1.1")
+    right("1.1.1")
 
 
 def check_to_bytes(answer: Callable[[torch.Tensor], torch.Tensor]) -> None:
@@ -50,7 +37,7 @@ def check_to_bytes(answer: Callable[[torch.Tensor], torch.Tensor]) -> None:
     levels = torch.arange(256)
     picture = (levels.float() / 127.5 - 1).view(1, 16, 16)
     got = answer(picture)
-    if _untried(got, "1.1.2", "replace the dots with one line: shift, scale, round, convert"):
+    if untried(got, "1.1.2", "replace the dots with one line: shift, scale, round, convert"):
         return
     assert isinstance(got, torch.Tensor), f"return a tensor, not a {type(got).__name__}"
     assert got.dtype == torch.uint8, (
@@ -71,14 +58,14 @@ def check_to_bytes(answer: Callable[[torch.Tensor], torch.Tensor]) -> None:
     assert over == [0, 255], (
         f"a decoder may overshoot: -1.2 and 1.2 became {over[0]} and {over[1]}; clamp to [0, 255] first"
     )
-    _right("1.1.2")
+    right("1.1.2")
 
 
 def check_guidance(answer: Callable[..., torch.Tensor]) -> None:
     """Exercise 1.1.3: the guided prediction from the one without and the one with words."""
     uncond, cond = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     got = answer(uncond, cond, 3.0)
-    if _untried(got, "1.1.3", "replace the dots with equation (4)"):
+    if untried(got, "1.1.3", "replace the dots with equation (4)"):
         return
 
     def is_like(other: torch.Tensor) -> bool:
@@ -99,4 +86,4 @@ def check_guidance(answer: Callable[..., torch.Tensor]) -> None:
     assert torch.allclose(answer(uncond, cond, 1.0), cond, atol=1e-5), (
         "at scale 1 nothing should change: the answer is `cond`"
     )
-    _right("1.1.3")
+    right("1.1.3")

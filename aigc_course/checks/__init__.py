@@ -1,0 +1,5 @@
+"""Looks at a student's function and says what it sees; nothing imports it."""
+
+from aigc_course.checks.words_to_picture import check_guidance, check_prompt, check_to_bytes
+
+__all__ = ["check_guidance", "check_prompt", "check_to_bytes"]
