@@ -135,13 +135,12 @@ def test_denoising_visits_the_whole_schedule_and_repeats_with_its_generator(task
     assert first.min() < 100 and first.max() > 900
 
 
-def test_denoising_draws_late_steps_in_proportion_to_their_number(task):
-    z, text, schedule, _ = task
+def test_denoising_draws_late_steps_in_proportion_to_their_number():
+    z, text, schedule = torch.randn(2000, 1, 2, 2), torch.randn(2000, 1, 8), diffusion.Schedule.scaled_linear()
     oracle = Oracle(z, schedule, "noise")
     losses.denoising(oracle, z, text, schedule, torch.Generator().manual_seed(3), "noise", late=2)
-    assert len(z) >= 500
-    share = (oracle.t >= schedule.T / 2).double().mean()
-    assert share == pytest.approx(0.75, abs=0.06)  # the integral of 2t over [1/2, 1], three standard errors
+    share = (oracle.t >= schedule.T / 2).double().mean().item()
+    assert share == pytest.approx(0.75, abs=0.03)  # the integral of 2t over [1/2, 1], three standard errors
 
 
 @pytest.mark.parametrize("late", [0, -1])
