@@ -238,7 +238,7 @@ def fingerprint(source: Path) -> dict:
     """Hashes of all that this notebook's outputs depend on, read without running anything."""
     root, text = source.parents[2], _text(source)
     rooms = {name: _text(path) for name, path in sorted(imported_modules(root, source).items())}
-    searched = [text, *(code for name, code in rooms.items() if name != f"{PACKAGE}.models")]
+    searched = [text, *(code for name, code in rooms.items() if not f"{name}.".startswith(f"{PACKAGE}.models."))]
     models = set(re.findall(MODEL_NAME, "\n".join(searched)))
     return {
         "source": _sha256(text),

@@ -432,7 +432,9 @@ def test_imports_are_followed_into_folders_and_through_relative_names(tmp_path):
 def test_models_count_where_the_notebook_or_a_module_that_it_imports_names_them(tmp_path):
     cell = '\n# %%\nfrom aigc_course import models\nmodels.load(\n    "judge")\n'
     source = make_course(tmp_path, SOURCE + cell)
-    write(tmp_path / "aigc_course" / "models.py", '"""models.load("example") loads data/models/example."""')
+    room = tmp_path / "aigc_course" / "models"
+    write(room / "__init__.py", '"""models.load("example") loads data/models/example."""\nfrom . import hub')
+    write(room / "hub.py", '"""models.load("another", source="hub") loads a public one."""')
     write(tmp_path / "aigc_course" / "colours.py", "models.load('palette')\nORANGE = 1\n")
     write(tmp_path / "aigc_course" / "unused.py", "models.load('other')\n")
     assert builder.fingerprint(source)["models"] == {

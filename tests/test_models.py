@@ -1,7 +1,14 @@
 """The models room: the cast are stock classes, and a damaged file is found before it is used."""
 
 import json
+import os
+import random
+import re
+import shutil
+import socket
+from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
 from diffusers import AutoPipelineForImage2Image, DiffusionPipeline, StableDiffusionPipeline
@@ -15,6 +22,7 @@ from aigc_course import models, runtime, scenes
 
 WORDS = ["<pad>", "<s>", "</s>", "<unk>", "a", "red", "blue", "circle", "house", "at", "sea"]
 WEIGHTS = "unet/weights.safetensors"
+COMMIT = "0123456789abcdef" * 2 + "01234567"
 
 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
@@ -237,3 +245,174 @@ def test_a_shipped_network_loads_by_its_name_and_bare_in_one_precision(world):
     expected = model.float().to(runtime.device())(tokens.to(runtime.device())).logits
     torch.testing.assert_close(loaded(tokens.to(runtime.device())).logits, expected)
     assert AutoTokenizer.from_pretrained(folder)("a red circle").input_ids == tokens[0].tolist()
+
+
+def harmed(data: bytes, rng: random.Random) -> bytes:
+    """Cut off somewhere, or with one bit flipped."""
+    place = rng.randrange(len(data))
+    flipped = bytes([data[place] ^ 1 << rng.randrange(8)])
+    return rng.choice([data[:place], data[:place] + flipped + data[place + 1 :]])
+
+
+def test_a_hundred_harmed_files_give_a_hundred_clear_errors_and_nothing_is_loaded(world, monkeypatch):
+    folder, rng = models.save(tiny_pipeline(), "toy-pipeline", "# A card\n"), random.Random(0)
+    files = sorted(file for file in folder.rglob("*") if file.suffix in (".safetensors", ".json"))
+    files.remove(folder / models.MANIFEST)
+    assert {file.suffix for file in files} == {".safetensors", ".json"} and len(files) >= 8
+    opened = []
+    with monkeypatch.context() as patch:
+        patch.setattr(DiffusionPipeline, "from_pretrained", lambda *_, **__: opened.append(1))
+        for number in range(100):
+            file = files[number % len(files)]
+            whole, name = file.read_bytes(), file.relative_to(folder).as_posix()
+            file.write_bytes(harmed(whole, rng))
+            with pytest.raises(ValueError) as error:
+                models.load("toy-pipeline")
+            fix = "restore it with: git checkout -- data/models/toy-pipeline"
+            assert str(error.value) == f"toy-pipeline/{name} is damaged; {fix}"
+            file.write_bytes(whole)
+    assert not opened
+    assert type(models.load("toy-pipeline")) is StableDiffusionPipeline, "restored, it loads again"
+
+
+# --- public checkpoints -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """An empty cache of huggingface_hub, on a machine on which every use of the network is an error."""
+
+    def refuse(*_):
+        raise AssertionError("the network was used")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def named(monkeypatch, name: str, folder: Path) -> models.Checkpoint:
+    """Name a folder of files as the public checkpoint in a role."""
+    files = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+    checkpoint = models.Checkpoint("owner/toy", COMMIT, tuple(files))
+    monkeypatch.setitem(models.CHECKPOINTS, name, checkpoint)
+    return checkpoint
+
+
+def cached(hub: Path, folder: Path) -> Path:
+    """Lay a folder out as huggingface_hub does: blobs by hash, and a snapshot of links to them."""
+    home = hub / "models--owner--toy"
+    snapshot, blobs = home / "snapshots" / COMMIT, home / "blobs"
+    blobs.mkdir(parents=True)
+    for number, file in enumerate(sorted(file for file in folder.rglob("*") if file.is_file())):
+        link, blob = snapshot / file.relative_to(folder), blobs / f"{number:064x}"
+        shutil.copy(file, blob)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            link.symlink_to(os.path.relpath(blob, link.parent))
+        except OSError:  # Windows without the right to link: huggingface_hub copies there, too
+            shutil.copy(blob, link)
+    return snapshot
+
+
+@pytest.fixture
+def writer(tmp_path):
+    """A tiny language model and its tokenizer, in a folder such as the hub has."""
+    folder = tmp_path / "writer"
+    for part in (models.language_model(tiny_tokenizer(), width=16, layers=1), tiny_tokenizer()):
+        part.save_pretrained(folder)
+    return folder
+
+
+def test_a_public_network_is_loaded_from_the_cache_without_the_network(hub, writer, monkeypatch):
+    named(monkeypatch, "lm", writer)
+    snapshot = cached(hub, writer)
+    loaded, bare = models.load("lm", source="hub"), GPT2LMHeadModel.from_pretrained(writer)
+    assert type(loaded) is GPT2LMHeadModel and not loaded.training and loaded.dtype == runtime.dtype()
+    weights = loaded.state_dict()
+    assert all(torch.equal(weights[n].cpu(), v.to(runtime.dtype())) for n, v in bare.state_dict().items())
+    assert models.checkpoint_folder("lm") == snapshot
+    words = AutoTokenizer.from_pretrained(models.checkpoint_folder("lm"), local_files_only=True)
+    assert words("a red circle").input_ids[1:-1] == [WORDS.index(w) for w in ("a", "red", "circle")]
+
+
+def test_a_public_pipeline_in_half_precision_files_takes_the_number_format_of_the_machine(hub, tmp_path, monkeypatch):
+    pipe = tiny_pipeline()
+    pipe.to(dtype=torch.float16).save_pretrained(tmp_path / "pipe", variant="fp16")
+    assert (tmp_path / "pipe" / "unet" / "diffusion_pytorch_model.fp16.safetensors").is_file()
+    named(monkeypatch, "text-to-image", tmp_path / "pipe")
+    cached(hub, tmp_path / "pipe")
+    for asked in (torch.float32, torch.bfloat16):  # what `runtime.dtype` answers on a processor, and on a GPU
+        monkeypatch.setattr(runtime, "dtype", lambda asked=asked: asked)
+        loaded = models.load("text-to-image", source="hub")
+        parts = loaded.unet, loaded.vae, loaded.text_encoder
+        assert type(loaded) is StableDiffusionPipeline
+        assert {p.dtype for part in parts for p in part.parameters()} == {asked}
+
+
+def test_public_weights_that_are_not_here_are_not_fetched_and_the_sentence_says_how_to(hub):
+    for name, checkpoint in models.CHECKPOINTS.items():
+        asked = f"models.load('{name}', source='hub', download=True)"
+        with pytest.raises(FileNotFoundError, match=re.escape(f"fetch it once with {asked}, or copy")) as error:
+            models.load(name, source="hub")
+        assert checkpoint.repository in str(error.value) and str(hub) in str(error.value)
+    assert not hub.exists()
+
+
+def test_a_public_checkpoint_that_is_half_there_is_not_loaded_and_the_missing_file_is_named(hub, writer, monkeypatch):
+    named(monkeypatch, "lm", writer)
+    (cached(hub, writer) / "model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"not whole.*1 of \d+ files.*first model\.safetensors.*download=True"):
+        models.load("lm", source="hub")
+
+
+def test_asked_by_name_only_the_missing_files_of_the_pinned_commit_are_fetched(hub, writer, monkeypatch):
+    checkpoint, asked = named(monkeypatch, "lm", writer), []
+
+    def fetch(repository, *, revision, allow_patterns):
+        asked.append((repository, revision, sorted(allow_patterns)))
+        return str(cached(hub, writer))
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
+    for _ in range(2):
+        assert type(models.load("lm", source="hub", download=True)) is GPT2LMHeadModel
+    assert asked == [("owner/toy", COMMIT, list(checkpoint.files))], "once: then everything is there"
+
+
+@pytest.mark.parametrize("harm", ["switched off", "unreachable"])
+def test_a_missing_network_is_said_in_one_sentence(hub, harm, monkeypatch):
+    constants = huggingface_hub.constants
+    if harm == "switched off":
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    else:
+        problem = OSError("no route to host")
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: (_ for _ in ()).throw(problem))
+    with pytest.raises(ConnectionError, match="^openai-community/gpt2, the public lm, could not be fetched") as error:
+        models.load("lm", source="hub", download=True)
+    sentence = str(error.value)
+    assert "connect this machine to the network and ask again, or copy the folder" in sentence
+    assert "\n" not in sentence and ("no route to host" in sentence or "HF_HUB_OFFLINE" in sentence)
+
+
+def test_a_file_that_the_hub_does_not_have_is_named(hub, writer, monkeypatch):
+    named(monkeypatch, "lm", writer)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: None)
+    with pytest.raises(FileNotFoundError, match="first config.json; the hub does not have it"):
+        models.load("lm", source="hub", download=True)
+
+
+def test_a_role_without_a_public_checkpoint_is_answered_by_those_that_have_one(hub):
+    with pytest.raises(ValueError, match="no public checkpoint for 'parser'; there are: captioner, clip, lm, text-"):
+        models.load("parser", source="hub")
+    with pytest.raises(ValueError, match="source='hubb': choose 'tiny'.*or 'hub'"):
+        models.load("lm", source="hubb")
+    with pytest.raises(ValueError, match="add source='hub'"):
+        models.load("lm", download=True)
+
+
+def test_every_public_checkpoint_is_pinned_to_a_commit_and_free_of_pickles():
+    for checkpoint in models.CHECKPOINTS.values():
+        assert re.fullmatch("[0-9a-f]{40}", checkpoint.revision)
+        assert {Path(file).suffix for file in checkpoint.files} <= {".safetensors", ".json", ".txt"}
+        assert any(file.endswith(".safetensors") for file in checkpoint.files)
+        assert {"config.json", "model_index.json"} & set(checkpoint.files)

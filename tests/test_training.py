@@ -8,10 +8,12 @@ import multiprocessing
 import os
 import random
 import re
+import runpy
 import shutil
 import sys
 import time
 from collections import namedtuple
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +23,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from aigc_course import models, runtime, training
 from aigc_course.training import (
     History,
     Shuffled,
@@ -115,29 +118,84 @@ def told_run(folder: Path, pipe) -> None:
     pipe.send(hard_run(folder, on_step=say))
 
 
-def run_until(context, folder: Path, last: int):
-    """Start the run and kill it for good (SIGKILL) after a step; with no such step, its result."""
+def run_until(context, run, folder: Path, last: int, wait: float = 0.0):
+    """Start a run and kill it for good (SIGKILL) a moment after a step; with no such step, its result."""
     inbox, outbox = context.Pipe(duplex=False)
-    process = context.Process(target=told_run, args=(folder, outbox))
+    process = context.Process(target=run, args=(folder, outbox))
     process.start()
     outbox.close()
     said = inbox.recv()
     while isinstance(said, int) and said < last:
         said = inbox.recv()
-    process.kill()
+    if isinstance(said, int):
+        time.sleep(wait)  # it goes on meanwhile: into a step, or into a save
+        process.kill()
     process.join()
     return said
 
 
-def test_a_run_killed_again_and_again_ends_with_the_losses_and_weights_of_one_that_was_not(tmp_path):
+@pytest.fixture(scope="module")
+def context():
+    """Where it can, a way to start processes that have imported everything already."""
     way = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(way)
     if way == "forkserver":
-        context.set_forkserver_preload([__name__, "torch._dynamo"])
+        heavy = ["torch._dynamo", "transformers.models.gpt2.modeling_gpt2", "diffusers.utils", "aigc_course.evaluation"]
+        context.set_forkserver_preload([__name__, *heavy])
+    return context
+
+
+def test_a_run_killed_again_and_again_ends_with_the_losses_and_weights_of_one_that_was_not(tmp_path, context):
     for kill in sorted(random.Random(5).sample(range(4, 50), 4)):
-        assert isinstance(run_until(context, tmp_path / "run", kill), int), "the run ended before it could be killed"
-    resumed = run_until(context, tmp_path / "run", 1000)
+        said = run_until(context, told_run, tmp_path / "run", kill)
+        assert isinstance(said, int), "the run ended before it could be killed"
+    resumed = run_until(context, told_run, tmp_path / "run", 1000)
     assert resumed == hard_run(None)
+
+
+def recipe(folder: Path, pipe) -> None:
+    """The recipe of the language model as `make models` runs it, but narrow and short, and saved every other step."""
+    script = Path(__file__).parents[1] / "scripts" / "train_lm.py"
+    os.environ["AIGC_DATA"] = str(folder.parent)
+    sys.argv = [str(script), "--steps", "60", "--batch", "4", "--count", "4", "--precision", "fp32"]
+    sys.argv += ["--folder", str(folder)]
+    torch.set_num_threads(1)
+
+    def say(step):
+        pipe.send(step.number)
+        time.sleep(0.005)
+
+    models.language_model = partial(models.language_model, width=16, layers=1)
+    training.fit = partial(training.fit, save_every=2, on_step=say, progress=False)
+    runpy.run_path(str(script), run_name="__main__")
+    pipe.send("shipped")
+
+
+def recipe_folder(home: Path) -> Path:
+    """A place for the recipe to run in, with the tokenizer that it needs."""
+    shutil.copytree(runtime.data_dir() / "models" / "tokenizer", home / "models" / "tokenizer")
+    return home / "run"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot fork: each of the 22 starts would import torch anew")
+def test_a_recipe_killed_at_twenty_steps_has_a_whole_checkpoint_each_time_and_ends_with_the_same_curve(
+    tmp_path, context
+):
+    calm, folder = recipe_folder(tmp_path / "calm"), recipe_folder(tmp_path / "killed")
+    assert run_until(context, recipe, calm, 1000) == "shipped"
+    expected, chance = json.loads((calm / checkpoint.STATE).read_text())["losses"], random.Random(7)
+    assert len(expected) == 60 and len(set(expected)) > 50
+    for kill in sorted(chance.sample(range(2, 56), 20)):
+        said = run_until(context, recipe, folder, kill, chance.uniform(0, 0.02))
+        assert isinstance(said, int), "the recipe ended before it could be killed"
+        left = checkpoint._read(folder)  # ValueError if any file is not whole
+        state = json.loads(left[checkpoint.STATE]) if left else {"step": 0, "losses": []}
+        assert state["step"] >= said - 2 and state["losses"] == expected[: state["step"]]
+        assert not (tmp_path / "killed" / "models" / "lm").exists(), "nothing is shipped half-trained"
+    assert run_until(context, recipe, folder, 1000) == "shipped"
+    assert json.loads((folder / checkpoint.STATE).read_text())["losses"] == expected
+    for file in ("model.safetensors", "ema.safetensors", "optimiser.safetensors"):
+        assert (folder / file).read_bytes() == (calm / file).read_bytes()
 
 
 @pytest.mark.parametrize("step", [1, 3, 7, 14, 20])

@@ -1,28 +1,19 @@
-"""Builds, saves and loads the cast, all stock library classes; weights in `data/models` are checked by hash."""
+"""Builds the networks of the cast, all stock library classes, new and untrained."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import shutil
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from aigc_course import runtime
-
 PICTURE = 128  # height and width in pixels of what the cast draws
 LATENT = (16, 16, 16)  # channels, height, width of a picture's latent
 TEXT = (32, 128)  # tokens a prompt may have, width of their vectors
-MANIFEST, RECIPE = "manifest.json", "recipe.json"
 
 
-# --- the cast -----------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class PatchCode:
     """The best linear code of a picture: the leading principal components of its square patches.
@@ -209,125 +200,3 @@ def pipeline(vae: nn.Module, text: nn.Module, tokenizer: Any, unet: nn.Module) -
         feature_extractor=None,
         requires_safety_checker=False,
     )
-
-
-# --- save, load ---------------------------------------------------------------------------------------------
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def _contents(folder: Path) -> list[str]:
-    return sorted(f.relative_to(folder).as_posix() for f in folder.rglob("*") if f.is_file() and f.name != MANIFEST)
-
-
-def folder_of(name: str) -> Path:
-    """Where the weights of one member of the cast lie."""
-    return runtime.data_dir() / "models" / name
-
-
-def seal(folder: Path) -> None:
-    """Write the manifest of a model's folder: the sha256 of each of its files."""
-    sums = {file: _digest(folder / file) for file in _contents(folder)}
-    (folder / MANIFEST).write_text(json.dumps(sums, indent=1) + "\n", encoding="utf-8", newline="\n")
-
-
-def verify(folder: Path) -> None:
-    """Compare a model's files with its manifest; ValueError names the first file that is damaged or missing."""
-    try:
-        sums = dict(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        known = sorted(f.parent.name for f in folder.parent.glob(f"*/{MANIFEST}"))
-        raise ValueError(
-            f"no model called {folder.name!r} in {folder.parent.name}/; there are: {', '.join(known) or 'none'}"
-        ) from None
-    except (TypeError, ValueError):  # not UTF-8, not JSON, not a dictionary
-        raise ValueError(
-            f"{folder.name}/{MANIFEST} is damaged; restore it with: git checkout -- data/models/{folder.name}"
-        ) from None
-    for file, expected in sums.items():
-        if not (folder / file).is_file() or _digest(folder / file) != expected:
-            state = "damaged" if (folder / file).is_file() else "missing"
-            raise ValueError(
-                f"{folder.name}/{file} is {state}; restore it with: git checkout -- data/models/{folder.name}"
-            )
-
-
-def save(model: Any, name: str, card: str, tokenizer: Any = None, recipe: list[dict] | None = None) -> Path:
-    """Ship a pipeline, or a model and its tokenizer, as `data/models/<name>`; the folder is returned.
-
-    With it go the model card (Markdown), the recipe (the settings of each run that trained it, one after the other)
-    and the manifest.  All weights are stored in half precision and load in full.
-    """
-    folder, fresh = folder_of(name), folder_of(f"{name}.partial")
-    shutil.rmtree(fresh, ignore_errors=True)
-    for part in model.components.values() if hasattr(model, "components") else [model]:
-        if isinstance(part, nn.Module):
-            part.half()
-    with _quiet():
-        for part in filter(None, [model, tokenizer]):
-            part.save_pretrained(fresh)
-    for file in fresh.rglob("config.json"):
-        config = json.loads(file.read_text(encoding="utf-8"))
-        config.pop("_name_or_path", None)  # where it was loaded from, on the machine that trained it
-        if "dtype" in config:
-            config["dtype"] = "float32"  # else transformers loads the weights as they lie
-        file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8", newline="\n")
-    (fresh / "README.md").write_text(card, encoding="utf-8", newline="\n")
-    if recipe:
-        (fresh / RECIPE).write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8", newline="\n")
-    seal(fresh)
-    shutil.rmtree(folder, ignore_errors=True)
-    return fresh.rename(folder)
-
-
-def recipe_of(name: str) -> list[dict]:
-    """The settings of the runs that trained a shipped model, in order; none where it does not tell."""
-    file = folder_of(name) / RECIPE
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
-
-
-def load(name: str) -> Any:
-    """A member of the cast ("text-to-image", "tokenizer", "lm", …), its files checked, on this machine's device."""
-    folder = folder_of(name)
-    verify(folder)
-    with _quiet():
-        if name == "tokenizer":
-            from transformers import PreTrainedTokenizerFast
-
-            return PreTrainedTokenizerFast.from_pretrained(folder)
-        if (folder / "config.json").is_file():
-            return _network(folder)
-        from diffusers import DiffusionPipeline
-
-        pipe = DiffusionPipeline.from_pretrained(folder, dtype=runtime.dtype(), local_files_only=True)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe.to(runtime.device())
-
-
-def _network(folder: Path) -> nn.Module:
-    """A model of transformers, of the class that its configuration names, ready to be asked."""
-    import transformers
-
-    (architecture,) = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"]
-    kind = getattr(transformers, architecture)
-    model = kind.from_pretrained(folder, dtype=runtime.dtype(), local_files_only=True)
-    return model.to(runtime.device()).eval()
-
-
-@contextmanager
-def _quiet():
-    """No bars for loads of a second, no advice to install torchvision, which the course does without."""
-    from diffusers.utils import logging as diffusers
-    from transformers.utils import logging as transformers
-
-    level = transformers.get_verbosity()
-    transformers.set_verbosity_error()
-    shown = [library for library in (diffusers, transformers) if library.is_progress_bar_enabled()]
-    for library in shown:
-        library.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers.set_verbosity(level)
-        for library in shown:
-            library.enable_progress_bar()

@@ -1,0 +1,49 @@
+"""Builds, saves and loads the cast, all stock library classes: shipped weights, checked by hash, or public checkpoints.
+
+`load("text-to-image")` is the model that the course ships; `load("text-to-image", source="hub")` is a large public one
+in the same role, which is never downloaded unless `download=True` asks for it.
+"""
+
+from aigc_course.models.cast import (
+    LATENT,
+    PICTURE,
+    TEXT,
+    PatchCode,
+    autoencoder,
+    captioner,
+    clip,
+    denoiser,
+    language_model,
+    pipeline,
+    scheduler,
+    text_encoder,
+)
+from aigc_course.models.hub import CHECKPOINTS, Checkpoint, checkpoint_folder
+from aigc_course.models.loading import load
+from aigc_course.models.storage import MANIFEST, RECIPE, folder_of, recipe_of, save, seal, verify
+
+__all__ = [
+    "CHECKPOINTS",
+    "LATENT",
+    "MANIFEST",
+    "PICTURE",
+    "RECIPE",
+    "TEXT",
+    "Checkpoint",
+    "PatchCode",
+    "autoencoder",
+    "captioner",
+    "checkpoint_folder",
+    "clip",
+    "denoiser",
+    "folder_of",
+    "language_model",
+    "load",
+    "pipeline",
+    "recipe_of",
+    "save",
+    "scheduler",
+    "seal",
+    "text_encoder",
+    "verify",
+]
