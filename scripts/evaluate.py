@@ -138,8 +138,8 @@ def upscaler(pipe, judge, count):
     if not models.folder_of("upscaler").is_dir():
         print("upscaler: skipped, there is no data/models/upscaler; train it with: python scripts/train_upscaler.py")
         return []
-    model = models.load("upscaler")
-    found, rows = evaluation.against_lanczos(model, pipe.vae, judge, count), []
+    model, drawn = models.load("upscaler"), scenes.samples(count, "test", seed=8)
+    found, rows = evaluation.against_lanczos(model, pipe.vae, judge, drawn), []
     for given, name, figure, asked in (
         ("autoencoded", "PSNR", "PSNR in dB", "> 0"),
         ("drawn", "PSNR", "PSNR in dB", "> 0"),
@@ -150,8 +150,8 @@ def upscaler(pipe, judge, count):
         ours, theirs = (found[given, way][name] for way in ("upscaler", "Lanczos"))
         reached = f"{evaluation.interval(ours - theirs)} ({ours.mean():.2f}, Lanczos {theirs.mean():.2f})"
         rows.append(["upscaler", f"{figure}, {given} pictures, less that of Lanczos", asked, reached])
-    step = evaluation.seam(model, scenes.pictures(scenes.samples(8, "test", seed=8), models.PICTURE)).max()
-    return [*rows, ["upscaler", "largest step between tiles, of 255", "< 1", f"{step:.4f}"]]
+    step = evaluation.seam(model, scenes.pictures(drawn[:8], models.PICTURE)).max()
+    return [*rows, ["upscaler", "largest step between tiles, of 255", "< 1", f"{step:.1g}"]]
 
 
 def sheet(row, keep, name, count=24):

@@ -100,7 +100,7 @@ def test_a_seed_gives_the_same_picture_alone_and_in_company(pipe):
 @pytest.mark.skipif(not models.folder_of("upscaler").is_dir(), reason="train it first: scripts/train_upscaler.py")
 def test_the_upscaler_is_better_than_lanczos_and_leaves_no_seam(pipe):
     model = models.load("upscaler")
-    found = evaluation.against_lanczos(model, pipe.vae, evaluation.load_parser(), count=8)
+    found = evaluation.against_lanczos(model, pipe.vae, evaluation.load_parser(), scenes.samples(8, "test"))
     for given in ("drawn", "autoencoded"):
         ours, theirs = (found[given, way] for way in ("upscaler", "Lanczos"))
         assert (ours["PSNR"] > theirs["PSNR"]).float().mean() > 0.8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import product
 
 import torch
@@ -14,7 +15,6 @@ from aigc_course.evaluation.measures import psnr
 from aigc_course.evaluation.parser import Parser, labels, reading_loss
 from aigc_course.evaluation.scores import score
 from aigc_course.scenes import Sample
-
 
 def edges_shared(pictures: Tensor, others: Tensor) -> Tensor:
     """The share of the edges of two pictures that they have in common, in place, strength and sign: 1 if all.
@@ -28,8 +28,8 @@ def edges_shared(pictures: Tensor, others: Tensor) -> Tensor:
     return common / (mine.abs().sum(1) + theirs.abs().sum(1) - common)
 
 
-def enlarged(judge: Parser, pictures: Tensor, drawn: Sequence[Sample]) -> dict[str, Tensor]:
-    """How good enlarged pictures of these scenes are, held against the same scenes drawn as large: (B,) for each.
+def enlarged(judge: Parser, pictures: Tensor, truth: Tensor, drawn: Sequence[Sample]) -> dict[str, Tensor]:
+    """How good enlarged pictures of these scenes are, held against the truth, drawn as large: (B,) for each measure.
 
     "PSNR" in decibels and "edges", as `edges_shared` has it, see each pixel.  "exact" and "surprise", whether the judge
     reads the very scene and how many nats it is surprised by it, see less: it was taught pictures of 128 pixels and
@@ -38,9 +38,7 @@ def enlarged(judge: Parser, pictures: Tensor, drawn: Sequence[Sample]) -> dict[s
     ways to enlarge that are right on average over a block read alike.  So the judge tells whether enlarging has mended
     or harmed what the small picture showed, and only the other two whether there is more detail.
     """
-    side = pictures.shape[-1]
-    truth = scenes.pictures(list(drawn), side).to(pictures.device)
-    small = F.avg_pool2d(pictures, side // models.PICTURE)
+    small = F.avg_pool2d(pictures, pictures.shape[-1] // models.PICTURE)
     return {
         "PSNR": psnr(pictures, truth),
         "edges": edges_shared(pictures, truth),
@@ -58,25 +56,24 @@ def _surprise(judge: Parser, picture: Tensor, one: Sample) -> Tensor:
 
 
 def against_lanczos(
-    model: nn.Module, vae: nn.Module, judge: Parser, count: int = 128, seed: int = 8
+    model: nn.Module, vae: nn.Module, judge: Parser, drawn: Sequence[Sample]
 ) -> dict[tuple[str, str], dict[str, Tensor]]:
-    """What `enlarged` finds of the upscaler's pictures and of Lanczos's, on `count` scenes of the test split.
+    """What `enlarged` finds of the upscaler's pictures of some scenes, and of Lanczos's.
 
     Keys are (which small pictures, which way to enlarge them): "drawn" or "autoencoded", "upscaler" or "Lanczos".  The
     ceiling is in ("none", "drawn large"): the judge's answers for the truth itself.
     """
-    ways = {"upscaler": lambda small: sampling.upscale(model, small).cpu(), "Lanczos": sampling.lanczos}
+    ways = {"upscaler": partial(sampling.upscale, model), "Lanczos": sampling.lanczos}
     found = {(given, way): [] for given in ("drawn", "autoencoded") for way in ways}
     ceiling = found["none", "drawn large"] = []
-    for start in range(0, count, 8):
-        drawn = [scenes.sample(index, "test", seed) for index in range(start, min(start + 8, count))]
-        small = scenes.pictures(drawn, models.PICTURE)
+    for some in (drawn[start : start + 8] for start in range(0, len(drawn), 8)):
+        small, truth = (scenes.pictures(some, times * models.PICTURE) for times in (1, model.times))
         given = {"drawn": small, "autoencoded": autoencoded(vae, small)}
         for which, way in product(given, ways):
-            found[which, way].append(enlarged(judge, ways[way](given[which]), drawn))
-        truth = enlarged(judge, scenes.pictures(drawn, models.PICTURE * model.times), drawn)
-        ceiling.append({name: truth[name] for name in ("exact", "surprise")})
-    return {key: {name: torch.cat([one[name] for one in some]) for name in some[0]} for key, some in found.items()}
+            found[which, way].append(enlarged(judge, ways[way](given[which]), truth, some))
+        best = enlarged(judge, truth, truth, some)
+        ceiling.append({name: best[name] for name in ("exact", "surprise")})
+    return {key: {name: torch.cat([one[name] for one in parts]) for name in parts[0]} for key, parts in found.items()}
 
 
 @torch.no_grad()
