@@ -16,6 +16,7 @@ from aigc_course.evaluation.parser import Parser, labels, reading_loss
 from aigc_course.evaluation.scores import score
 from aigc_course.scenes import Sample
 
+
 def edges_shared(pictures: Tensor, others: Tensor) -> Tensor:
     """The share of the edges of two pictures that they have in common, in place, strength and sign: 1 if all.
 
