@@ -3,6 +3,7 @@
 import argparse
 import os
 import random
+import zlib
 from functools import partial
 from pathlib import Path
 
@@ -102,13 +103,15 @@ def coded_of(vae, samples):
 
 def pictures_of(args, vae):
     """Each scene three times, made once and kept: drawn small, as the autoencoder leaves that, and drawn large."""
-    samples = scenes.samples(args.scenes, "train", args.seed)
+    samples, vae = scenes.samples(args.scenes, "train", args.seed), vae.cpu().float()
     ways = {
         "drawn": partial(scenes.pictures_as_bytes, size=models.PICTURE),
-        "coded": partial(coded_of, vae.cpu().float()),
+        "coded": partial(coded_of, vae),
         "large": partial(scenes.pictures_as_bytes, size=LARGE),
     }
-    kept = {name: args.folder / f"{name}-{args.seed}.safetensors" for name in ways}
+    weights = torch.cat([p.detach().flatten() for p in vae.parameters()]).numpy()
+    mark = f"{args.seed}-{zlib.crc32(weights.tobytes()):08x}"  # another autoencoder leaves other pictures
+    kept = {name: args.folder / f"{name}-{mark}.safetensors" for name in ways}
     return {name: training.precomputed(kept[name], samples, make, args.workers) for name, make in ways.items()}
 
 
