@@ -36,6 +36,7 @@ models: $(READY)
 	$(RUN) scripts/train_parser.py
 	$(RUN) scripts/train_autoencoder.py
 	$(RUN) scripts/train_text_to_image.py
+	$(RUN) scripts/train_upscaler.py
 	$(RUN) scripts/train_clip.py
 	$(RUN) scripts/train_lm.py
 	$(RUN) scripts/train_captioner.py

@@ -1,4 +1,4 @@
-"""From noise to picture, from picture to words."""
+"""From noise to picture, from picture to words, from a small picture to a large one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from aigc_course import diffusion, runtime
@@ -179,3 +180,50 @@ def pictures_to_words(model: Any, tokenizer: Any, pictures: Tensor, language: st
         pad_token_id=tokenizer.pad_token_id,
     )
     return tokenizer.batch_decode(said, skip_special_tokens=True)
+
+
+# --- from a small picture to a large one --------------------------------------------------------------------
+
+
+@torch.no_grad()
+def upscale(model: Any, pictures: Tensor, tile: int = 128) -> Tensor:
+    """Pictures with `model.times` as many pixels each way, a square of `tile` small pixels at a time.
+
+    A square is enlarged together with the `model.reach` pixels around it, which are all that its own pixels depend
+    on, and only these are kept: what is made in squares is what would be made at once, without seams to blend, in
+    memory that does not grow with the picture.  (B, 3, H, W) -> (B, 3, 4H, 4W), both in [-1, 1].
+    """
+    _check_enlargeable(pictures, tile)
+    (b, c, h, w), n, reach, some = pictures.shape, model.times, model.reach, next(model.parameters())
+    large = pictures.new_empty((b, c, n * h, n * w), dtype=torch.float32)
+    for top in range(0, h, tile):
+        for left in range(0, w, tile):
+            bottom, right = top + tile, left + tile
+            above, before = min(top, reach), min(left, reach)  # as much as there is
+            seen = pictures[..., top - above : bottom + reach, left - before : right + reach]
+            place = large[..., n * top : n * bottom, n * left : n * right]
+            made = model(seen.to(some))[..., n * above :, n * before :]
+            place.copy_(made[..., : place.shape[-2], : place.shape[-1]].clamp(-1, 1))
+    return large
+
+
+def _check_enlargeable(pictures: Tensor, tile: int) -> None:
+    shape = tuple(pictures.shape)
+    if len(shape) != 4 or shape[1] != 3 or 0 in shape:
+        raise ValueError(f"only pictures (B, 3, H, W) can be enlarged, not {shape}; a single one is pictures[None]")
+    if not pictures.is_floating_point() or not pictures.abs().max() <= 1.001:  # also where it is not a number
+        found = f"{pictures.dtype}, {pictures.min().item():.4g} to {pictures.max().item():.4g}"
+        raise ValueError(f"pictures lie in [-1, 1], these are {found}; bring bytes there with pictures / 127.5 - 1")
+    if tile < 1:
+        raise ValueError(f"tile={tile} pixels cannot be enlarged; use 1 or more, such as 128")
+
+
+def lanczos(pictures: Tensor, times: int = 4) -> Tensor:
+    """The same by a fixed rule, the control for `upscale`: each pixel is a weighted mean of the 6 × 6 around it.
+
+    Duchon 1979, as Pillow does it.  (B, C, H, W) -> (B, C, 4H, 4W), both in [-1, 1].
+    """
+    b, c, h, w = pictures.shape
+    planes = [Image.fromarray(plane) for plane in pictures.float().cpu().flatten(0, 1).numpy()]
+    large = [np.asarray(plane.resize((times * w, times * h), Image.Resampling.LANCZOS)) for plane in planes]
+    return torch.from_numpy(np.stack(large)).view(b, c, times * h, times * w).clamp(-1, 1)

@@ -133,6 +133,27 @@ def autoencoder(pipe, judge, count):
     return evaluation.interval(evaluation.psnr(back.clamp(-1, 1), pictures)), evaluation.interval(read.float())
 
 
+def upscaler(pipe, judge, count):
+    """Rows of what the upscaler gains on Lanczos, picture by picture, and of the seams that it leaves."""
+    if not models.folder_of("upscaler").is_dir():
+        print("upscaler: skipped, there is no data/models/upscaler; train it with: python scripts/train_upscaler.py")
+        return []
+    model, drawn = models.load("upscaler"), scenes.samples(count, "test", seed=8)
+    found, rows = evaluation.against_lanczos(model, pipe.vae, judge, drawn), []
+    for given, name, figure, asked in (
+        ("autoencoded", "PSNR", "PSNR in dB", "> 0"),
+        ("drawn", "PSNR", "PSNR in dB", "> 0"),
+        ("autoencoded", "edges", "share of edges in place", "> 0"),
+        ("autoencoded", "exact", "exact scene, as the judge reads it", "> 0"),
+        ("autoencoded", "surprise", "the judge's surprise in nats", "< 0"),
+    ):
+        ours, theirs = (found[given, way][name] for way in ("upscaler", "Lanczos"))
+        reached = f"{evaluation.interval(ours - theirs)} ({ours.mean():.2f}, Lanczos {theirs.mean():.2f})"
+        rows.append(["upscaler", f"{figure}, {given} pictures, less that of Lanczos", asked, reached])
+    step = evaluation.seam(model, scenes.pictures(drawn[:8], models.PICTURE)).max()
+    return [*rows, ["upscaler", "largest step between tiles, of 255", "< 1", f"{step:.1g}"]]
+
+
 def sheet(row, keep, name, count=24):
     """Some of a row's pictures with their prompts, chosen at random, in data/sheets."""
     chosen = [i for i, fine in enumerate(row.report.right["exact"].tolist()) if fine == keep]
@@ -173,6 +194,7 @@ def main():
         ["text-to-image", "style", "≥ 0.95", en.of("style")],
         ["text-to-image", "six tasks, Chinese - English", "within 0.02", f"{zh.overall.mean - en.overall.mean:+.3f}"],
         ["text-to-image", "distance to the nearest training picture ÷ that of fresh drawings", "≈ 1", f"{near:.2f}"],
+        *upscaler(pipe, judge, 4 * args.count),
     ]
     heads = ["prompts", "overall", *evaluation.TASKS, "background", "style", "exact"]
     tasks = [heads, ["---"] * len(heads), *(row.cells() for row in rows.values())]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from aigc_course import models, runtime, sampling, scenes
+from aigc_course import evaluation, models, runtime, sampling, scenes
 
 FOLDER = models.folder_of("text-to-image")
 STOCK = """
@@ -97,7 +97,18 @@ def test_a_seed_gives_the_same_picture_alone_and_in_company(pipe):
     torch.testing.assert_close(alone[0], company[1], atol=1e-4, rtol=0)
 
 
+@pytest.mark.skipif(not models.folder_of("upscaler").is_dir(), reason="train it first: scripts/train_upscaler.py")
+def test_the_upscaler_is_better_than_lanczos_and_leaves_no_seam(pipe):
+    model = models.load("upscaler")
+    found = evaluation.against_lanczos(model, pipe.vae, evaluation.load_parser(), scenes.samples(8, "test"))
+    for given in ("drawn", "autoencoded"):
+        ours, theirs = (found[given, way] for way in ("upscaler", "Lanczos"))
+        assert (ours["PSNR"] > theirs["PSNR"]).float().mean() > 0.8
+        assert ours["edges"].mean() > theirs["edges"].mean()
+    assert evaluation.seam(model, scenes.pictures(scenes.samples(1, "test"), models.PICTURE)).max() < 1
+
+
 def test_the_recipes_are_where_the_makefile_calls_them():
     made = Path(__file__).parents[1] / "Makefile"
-    for script in ("train_tokenizer.py", "train_autoencoder.py", "train_text_to_image.py"):
+    for script in ("train_tokenizer.py", "train_autoencoder.py", "train_text_to_image.py", "train_upscaler.py"):
         assert f"scripts/{script}" in made.read_text() and (made.parent / "scripts" / script).is_file()

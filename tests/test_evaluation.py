@@ -11,6 +11,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio
+from test_models import tiny_upscaler
+from torch.nn import functional as F
 
 from aigc_course import evaluation, models, runtime, scenes, training
 from aigc_course.scenes import Sample, Scene, Thing
@@ -485,3 +487,84 @@ def test_an_exact_copy_is_at_no_distance_at_all_at_any_size():
     assert found.index.tolist() == [2, 0] and found.distance.tolist() == [0, 0]
     larger = evaluation.nearest(scenes.pictures([THREE, CAT], 128), training_pictures)
     assert larger.index.tolist() == [2, 0] and 0 < larger.distance.max() < 0.2
+
+
+# --- enlarging ----------------------------------------------------------------------------------------------
+
+
+def test_equal_pictures_share_all_edges_and_a_negative_or_an_empty_one_none():
+    pictures = random_pictures(2)
+    assert evaluation.edges_shared(pictures, pictures).tolist() == [1, 1]
+    assert evaluation.edges_shared(pictures, -pictures).tolist() == [0, 0]
+    assert evaluation.edges_shared(pictures, torch.zeros_like(pictures)).tolist() == [0, 0]
+
+
+def test_the_share_of_edges_is_what_a_hand_computes():
+    steps = torch.tensor([[0.0, 1, 1, 4], [0.0, 0, 1, 3]])[:, None, None]  # g = 1 0 3 and 0 1 2: in common 2 of 5
+    assert evaluation.edges_shared(steps[:1], steps[1:]).item() == pytest.approx(2 / 5)
+
+
+def test_the_more_a_picture_is_blurred_the_fewer_edges_it_shares():
+    pictures = scenes.pictures([CAT, PAIR], 128)
+    shares = [evaluation.edges_shared(F.avg_pool2d(pictures, n, 1, n // 2), pictures) for n in (1, 3, 5, 9)]
+    assert (torch.stack(shares).diff(dim=0) < -0.02).all() and (shares[1] < 0.7).all()
+
+
+def test_the_truth_is_the_best_of_all_enlargements(scholar, lessons):
+    drawn = lessons[0][:3]
+    truth = scenes.pictures(drawn, 512)
+    found, soft = (evaluation.enlarged(scholar, p, truth, drawn) for p in (truth, F.avg_pool2d(truth, 9, 1, 4)))
+    assert found["PSNR"].isinf().all() and (found["edges"] == 1).all()
+    assert (soft["PSNR"] < 40).all() and (soft["edges"] < 0.6).all() and soft["surprise"].mean() > 0
+    assert {values.shape for values in (*found.values(), *soft.values())} == {(3,)}
+
+
+def test_the_judge_is_surprised_by_another_scene(scholar, lessons):
+    drawn, pictures = lessons[0][:3], scenes.pictures(lessons[0][:3], 512)
+    shown = pictures, pictures.roll(1, 0)
+    own, other = (evaluation.enlarged(scholar, p, pictures, drawn)["surprise"] for p in shown)
+    assert (own + 1 < other).all()
+
+
+def test_an_untrained_upscaler_is_about_as_good_as_lanczos_and_the_autoencoder_costs_both(scholar):
+    vae, model = models.autoencoder(widths=(8, 8, 8, 8)).eval(), models.Upscaler(width=8, blocks=1)
+    found = evaluation.against_lanczos(model, vae, scholar, [Sample(CAT, 1), Sample(PAIR, 2)])
+    assert len(found) == 5 and set(found["none", "drawn large"]) == {"exact", "surprise"}
+    means = {key: of["PSNR"].mean() for key, of in found.items() if "PSNR" in of}
+    assert abs(means["drawn", "upscaler"] - means["drawn", "Lanczos"]) < 1
+    assert means["drawn", "Lanczos"] > means["autoencoded", "Lanczos"] + 3
+    assert {len(values) for of in found.values() for values in of.values()} == {2}
+
+
+def test_a_seam_is_measured_where_tiles_overlap_too_little():
+    model, pictures = tiny_upscaler(), random_pictures(2, side=40)
+    assert evaluation.seam(model, pictures, tile=16).max() < 0.01
+    model.reach = 0
+    assert (evaluation.seam(model, pictures, tile=16) > 1).all()
+
+
+def test_the_upscaler_is_taught_the_same_square_small_and_large_and_squares_differ_from_pass_to_pass():
+    lesson = script("train_upscaler")
+    drawn, large = (scenes.pictures_as_bytes([CAT, PAIR] * 2, side) for side in (128, 512))
+    squares = lesson.Squares(drawn, drawn, large)
+    batch = squares(torch.arange(4), 0)
+    small, large = (lesson.floats(batch[name]) for name in ("small", "large"))
+    assert small.shape == (4, 3, 48, 48) and large.shape == (4, 3, 192, 192)
+    assert evaluation.psnr(F.avg_pool2d(large, 4), small).min() > 22
+    assert torch.equal(squares(torch.arange(4), 0)["small"], batch["small"])
+    assert not torch.equal(squares(torch.arange(4), 1)["small"], batch["small"])
+
+
+def test_the_card_of_the_upscaler_tells_where_lanczos_is_better_and_the_style_that_gains_least():
+    drawn = [Sample(CAT, 0), Sample(PAIR, 0), Sample(PAIR, 1), Sample(THREE, 0)]
+    ours = {given: torch.tensor(values) for given, values in (("drawn", [3.0] * 4), ("autoencoded", [4.0, 1, 3, 3]))}
+    found = {(given, "upscaler"): {"PSNR": values} for given, values in ours.items()}
+    found |= {(given, "Lanczos"): {"PSNR": torch.full((4,), 2.0)} for given in ours}
+    told = script("train_upscaler").failures(found, drawn)
+    assert told == dict(worse=0.25, drawn_worse=0.0, style="neon", least=0.0)
+
+
+def test_an_upscaler_that_is_not_there_is_skipped_with_a_reason(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("AIGC_DATA", str(tmp_path))
+    assert script("evaluate").upscaler(None, None, 4) == []
+    assert "skipped, there is no data/models/upscaler; train it with" in capsys.readouterr().out

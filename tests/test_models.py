@@ -174,6 +174,45 @@ def test_the_same_parts_turn_one_picture_into_another():
     assert made.shape == start.shape and made.isfinite().all()
 
 
+def tiny_upscaler(blocks=2):
+    """An upscaler as it is built, but narrow, and with a last layer that paints something."""
+    torch.manual_seed(0)
+    model = models.Upscaler(width=8, blocks=blocks)
+    torch.nn.init.normal_(model.last.weight, std=0.1)
+    return model.eval()
+
+
+def test_an_untrained_upscaler_is_a_bicubic_enlargement_of_any_size():
+    pictures = torch.rand(2, 3, 5, 9) * 2 - 1
+    expected = F.interpolate(pictures, scale_factor=4, mode="bicubic")
+    assert expected.shape == (2, 3, 20, 36)
+    assert torch.equal(models.Upscaler()(pictures), expected)
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 3])
+def test_a_pixel_of_an_upscaler_depends_on_what_is_within_its_reach_and_on_no_more(blocks):
+    model, middle = tiny_upscaler(blocks), 12
+    pictures = torch.zeros(1, 3, 25, 25)
+    changed = pictures.clone()
+    changed[..., middle, middle] = 1.0
+    with torch.no_grad():
+        moved = (model(changed) - model(pictures)).abs().amax((0, 1)) > 0
+    small = moved.unflatten(0, (25, 4)).unflatten(2, (25, 4)).any(3).any(1).nonzero()
+    assert (small - middle).abs().max() == model.reach
+
+
+def test_an_upscaler_loads_by_its_name_in_full_precision_and_is_at_most_a_megabyte(world):
+    model = tiny_upscaler()
+    pictures = torch.rand(1, 3, 8, 8)
+    folder = models.save(model, "upscaler", "# A card\n", recipe=[{"steps": 1}])
+    loaded = models.load("upscaler")
+    assert type(loaded) is models.Upscaler and not loaded.training and loaded.settings == {"width": 8, "blocks": 2}
+    assert {p.dtype for p in loaded.parameters()} == {runtime.dtype()}
+    assert {w.dtype for w in load_file(folder / "model.safetensors").values()} == {torch.float16}
+    torch.testing.assert_close(loaded.cpu().float()(pictures), model.float()(pictures))
+    assert 2 * sum(p.numel() for p in models.Upscaler().parameters()) < 1e6
+
+
 # --- save, load ---------------------------------------------------------------------------------------------
 
 

@@ -167,7 +167,7 @@ def package(module: str) -> str:
 def undeclared(folders: tuple[str, ...], declared: dict) -> dict[str, set[str]]:
     """File → the packages from elsewhere that it imports and pyproject.toml does not name."""
     files = [path for path in ours(".py") if path.relative_to(ROOT).parts[0] in folders]
-    beside = {path.stem for path in files} | {"aigc_course"}
+    beside = {path.stem for path in files} | {path.parent.name for path in files} | {"aigc_course"}
     found = {}
     for path in files:
         foreign = imported(path) - set(sys.stdlib_module_names) - beside

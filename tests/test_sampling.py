@@ -1,9 +1,11 @@
-"""The sampling room: equal to the stock pipeline, and a picture depends on its words and its seed alone."""
+"""The sampling room: equal to the stock pipeline; a picture depends on its words and its seed alone, and on no tile."""
 
+import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler
-from test_models import tiny_pipeline
+from PIL import Image
+from test_models import tiny_pipeline, tiny_upscaler
 
 from aigc_course import diffusion, models, sampling
 
@@ -172,3 +174,56 @@ def test_a_model_that_predicts_something_else_is_not_walked_with(pipe, monkeypat
     monkeypatch.setattr(pipe, "scheduler", theirs)
     with pytest.raises(ValueError, match="predicts 'epsilon', no velocity; let it sample itself"):
         sampling.guided(pipe, PROMPTS)
+
+
+# --- from a small picture to a large one --------------------------------------------------------------------
+
+
+def noisy_pictures(*shape):
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 1.6 - 0.8
+
+
+@pytest.mark.parametrize("tile", [3, 7, 16, 100])
+@pytest.mark.parametrize("shape", [(2, 3, 24, 24), (1, 3, 33, 17), (1, 3, 1, 50)], ids=["square", "odd", "line"])
+def test_a_picture_enlarged_in_tiles_is_the_picture_enlarged_at_once(tile, shape):
+    model, pictures = tiny_upscaler(), noisy_pictures(*shape)
+    with torch.no_grad():
+        whole = model(pictures).clamp(-1, 1)
+    large = sampling.upscale(model, pictures, tile)
+    assert large.shape == (*shape[:2], 4 * shape[2], 4 * shape[3]) and large.abs().max() <= 1
+    torch.testing.assert_close(large, whole, rtol=0, atol=1e-5)
+
+
+def test_tiles_that_overlap_by_less_than_the_reach_leave_seams():
+    model, pictures = tiny_upscaler(), noisy_pictures(1, 3, 24, 24)
+    whole = sampling.upscale(model, pictures)
+    model.reach -= 1
+    assert (sampling.upscale(model, pictures, 8) - whole).abs().max() > 1e-4
+
+
+def test_lanczos_is_that_of_pillow_on_bytes():
+    pictures = 0.5 * noisy_pictures(2, 3, 12, 20)  # Pillow's bytes would clip what overshoots on the way
+    large = sampling.lanczos(pictures)
+    assert large.shape == (2, 3, 48, 80) and large.dtype == torch.float32
+    pixels = ((pictures[0] + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+    theirs = np.asarray(Image.fromarray(pixels).resize((80, 48), Image.Resampling.LANCZOS))
+    mine = ((large[0] + 1) * 127.5).permute(1, 2, 0).numpy()
+    assert np.abs(mine - theirs).max() < 2
+
+
+@pytest.mark.parametrize(
+    ("pictures", "tile", "sentence"),
+    [
+        (torch.zeros(3, 8, 8), 128, r"not \(3, 8, 8\); a single one is pictures\[None\]"),
+        (torch.zeros(1, 1, 8, 8), 128, r"only pictures \(B, 3, H, W\) can be enlarged, not \(1, 1, 8, 8\)"),
+        (torch.zeros(0, 3, 8, 8), 128, r"not \(0, 3, 8, 8\)"),
+        (torch.full((1, 3, 8, 8), 255, dtype=torch.uint8), 128, r"these are torch.uint8, 255 to 255; bring bytes"),
+        (torch.full((1, 3, 8, 8), 255.0), 128, r"these are torch.float32, 255 to 255"),
+        (torch.full((1, 3, 8, 8), float("nan")), 128, r"these are torch.float32, nan to nan"),
+        (torch.zeros(1, 3, 8, 8), 0, r"tile=0 pixels cannot be enlarged; use 1 or more"),
+    ],
+    ids=["no batch", "grey", "empty", "bytes", "beyond", "no number", "no tile"],
+)
+def test_what_cannot_be_enlarged_is_answered_by_one_sentence(pictures, tile, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        sampling.upscale(tiny_upscaler(), pictures, tile)

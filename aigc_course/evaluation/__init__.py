@@ -2,6 +2,7 @@
 
 from aigc_course.evaluation.captions import agrees, cider, facts_told, words
 from aigc_course.evaluation.copies import Nearest, nearest
+from aigc_course.evaluation.enlarging import against_lanczos, autoencoded, edges_shared, enlarged, seam
 from aigc_course.evaluation.measures import Interval, interval, psnr
 from aigc_course.evaluation.parser import (
     Parser,
@@ -24,8 +25,12 @@ __all__ = [
     "Parser",
     "Reading",
     "Report",
+    "against_lanczos",
     "agrees",
+    "autoencoded",
     "cider",
+    "edges_shared",
+    "enlarged",
     "examine",
     "facts_told",
     "if_independent",
@@ -43,6 +48,7 @@ __all__ = [
     "right",
     "save_parser",
     "score",
+    "seam",
     "weathered",
     "words",
 ]

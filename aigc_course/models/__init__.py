@@ -1,4 +1,4 @@
-"""Builds, saves and loads the cast, all stock library classes: shipped weights, checked by hash, or public checkpoints.
+"""Builds, saves and loads the cast, stock library classes wherever one fits: shipped weights, checked by hash, or public checkpoints.
 
 `load("text-to-image")` is the model that the course ships; `load("text-to-image", source="hub")` is a large public one
 in the same role, which is never downloaded unless `download=True` asks for it.
@@ -21,6 +21,7 @@ from aigc_course.models.cast import (
 from aigc_course.models.hub import CHECKPOINTS, Checkpoint, checkpoint_folder
 from aigc_course.models.loading import load
 from aigc_course.models.storage import MANIFEST, RECIPE, folder_of, recipe_of, save, seal, verify
+from aigc_course.models.upscaler import Upscaler
 
 __all__ = [
     "CHECKPOINTS",
@@ -31,6 +32,7 @@ __all__ = [
     "TEXT",
     "Checkpoint",
     "PatchCode",
+    "Upscaler",
     "autoencoder",
     "captioner",
     "checkpoint_folder",

@@ -11,6 +11,7 @@ from torch import nn
 from aigc_course import runtime
 from aigc_course.models.hub import checkpoint_folder
 from aigc_course.models.storage import folder_of, quiet, verify
+from aigc_course.models.upscaler import Upscaler
 
 
 def load(name: str, source: str = "tiny", download: bool = False) -> Any:
@@ -60,10 +61,13 @@ def _pipeline(folder: Path) -> Any:
 
 
 def _network(folder: Path) -> nn.Module:
-    """A model of transformers, of the class that its configuration names, ready to be asked."""
+    """A network of the class that its configuration names, ours or one of transformers, ready to be asked."""
     import transformers
 
     (architecture,) = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"]
-    kind = getattr(transformers, architecture)
-    model = kind.from_pretrained(folder, dtype=runtime.dtype(), use_safetensors=True, local_files_only=True)
+    if architecture == Upscaler.__name__:
+        model = Upscaler.from_pretrained(folder, runtime.dtype())
+    else:
+        kind = getattr(transformers, architecture)
+        model = kind.from_pretrained(folder, dtype=runtime.dtype(), use_safetensors=True, local_files_only=True)
     return model.to(runtime.device()).eval()
