@@ -1,4 +1,4 @@
-"""Builds, saves and loads the cast: shipped weights, checked by hash, or public checkpoints; stock library classes."""
+"""Builds, saves and loads the cast: shipped weights, checked by hash, or public checkpoints; stock library classes.
 
 `load("text-to-image")` is the model that the course ships; `load("text-to-image", source="hub")` is a large public one
 in the same role, which is never downloaded unless `download=True` asks for it.
