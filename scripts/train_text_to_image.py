@@ -189,8 +189,8 @@ def main():
     """Encode the scenes once, train, and ship the pipeline with its card."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=5000)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--scenes", type=int, default=80_000, help="pictures whose latents are kept")
     parser.add_argument("--seed", type=int, default=1, help="which scenes")
     parser.add_argument("--go-on", action="store_true", help="start from the shipped weights, not from nothing")
@@ -225,7 +225,7 @@ def main():
         batches,
         objective(model, schedule),
         args.steps,
-        learning_rate=args.rate,
+        optimiser=training.muon(model, args.rate),
         ema=0.999,
         precision=args.precision,
         folder=args.folder / "checkpoint",

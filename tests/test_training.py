@@ -26,11 +26,13 @@ from torch.nn import functional as F
 from aigc_course import models, runtime, training
 from aigc_course.training import (
     History,
+    Muon,
     Shuffled,
     cache,
     checkpoint,
     fit,
     loop,
+    optimiser,
     precision,
     precomputed,
     progress,
@@ -265,6 +267,18 @@ def test_an_optimiser_of_ones_own_resumes_exactly(tmp_path):
         model = tiny()
         optimiser = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
         simple(model, optimiser=optimiser, folder=folder, save_every=5, on_step=on_step)
+        return weights(model)
+
+    with pytest.raises(Stop):
+        run(tmp_path / "run", stop_at(11))
+    assert run(tmp_path / "run") == run(None)
+
+
+def test_muon_resumes_exactly(tmp_path):
+    def run(folder, on_step=None):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 40), nn.SiLU(), nn.Linear(40, 40), nn.SiLU(), nn.Linear(40, 1))
+        simple(model, optimiser=training.muon(model, 0.01), folder=folder, save_every=5, on_step=on_step)
         return weights(model)
 
     with pytest.raises(Stop):
@@ -747,3 +761,58 @@ def test_rows_of_other_items_are_not_taken_for_ours(tmp_path):
     precomputed(file, [1, 2, 3], squares)
     with pytest.raises(ValueError, match="holds 3 rows for 2 items; delete it, or name another file"):
         precomputed(file, [1, 2], squares)
+
+
+# Muon
+
+
+def follow(optimiser, parameter, steps=10):
+    """The weights after some steps along the same random gradients."""
+    gradients = torch.Generator().manual_seed(1)
+    for _ in range(steps):
+        parameter.grad = torch.randn(parameter.shape, generator=gradients)
+        optimiser.step()
+    return parameter.detach()
+
+
+@pytest.mark.parametrize("shape", [(40, 90), (90, 40), (48, 48)])
+def test_muon_steps_on_matrices_as_that_of_torch_does(shape):
+    start = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    ours, theirs = (nn.Parameter(start.clone()) for _ in range(2))
+    reference = torch.optim.Muon([theirs], 1e-2, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
+    moved, expected = follow(Muon([ours], lr=1e-2), ours), follow(reference, theirs)
+    assert (moved - expected).norm() < 0.02 * (expected - start).norm()  # bfloat16 rounds
+
+
+def test_muon_steps_on_the_rest_as_adamw_does():
+    ours, theirs = nn.Parameter(torch.ones(50)), nn.Parameter(torch.ones(50))
+    reference = torch.optim.AdamW([theirs], 1e-2, betas=(0.9, 0.99), weight_decay=0.01)
+    torch.testing.assert_close(follow(Muon([], [ours], lr=1e-2), ours), follow(reference, theirs))
+
+
+def test_muon_takes_a_convolution_for_one_matrix_in_any_memory_layout():
+    start = torch.randn(32, 8, 3, 3)
+    whole, flat = nn.Parameter(start.clone().to(memory_format=torch.channels_last)), nn.Parameter(start.flatten(1))
+    turned, reference = follow(Muon([whole]), whole), follow(Muon([flat]), flat)
+    torch.testing.assert_close(turned.flatten(1), reference, atol=2e-3, rtol=0)
+
+
+def test_muon_moves_every_direction_alike():
+    strong_and_weak = torch.diag(torch.logspace(0, -2, 40)) @ torch.linalg.qr(torch.randn(40, 40)).Q
+    lengths = torch.linalg.svdvals(optimiser.orthogonal(strong_and_weak).float())
+    assert 0.6 < lengths.min() and lengths.max() < 1.25
+
+
+def test_muon_is_given_the_matrices_and_leaves_embeddings_and_narrow_layers_to_adamw():
+    parts = {"embed": nn.Embedding(50, 64), "conv_in": nn.Conv2d(64, 64, 3), "linear": nn.Linear(64, 64)}
+    model = nn.ModuleDict(parts | {"conv": nn.Conv2d(8, 64, 3), "narrow": nn.Linear(64, 8)})
+    matrices, others = (group["params"] for group in training.muon(model).param_groups)
+    assert {tuple(p.shape) for p in matrices} == {(64, 64), (64, 8, 3, 3)}
+    assert len(matrices) + len(others) == len(list(model.parameters()))
+
+
+def test_muon_refuses_what_it_cannot_do():
+    with pytest.raises(ValueError, match="above 0"):
+        Muon([nn.Parameter(torch.ones(40, 40))], lr=0)
+    with pytest.raises(ValueError, match="closure"):
+        Muon([nn.Parameter(torch.ones(40, 40))]).step(lambda: None)

@@ -6,5 +6,6 @@
 from aigc_course.training.batches import Shuffled
 from aigc_course.training.cache import precomputed
 from aigc_course.training.loop import History, Step, fit, rate_at
+from aigc_course.training.optimiser import Muon, muon
 
-__all__ = ["History", "Shuffled", "Step", "fit", "precomputed", "rate_at"]
+__all__ = ["History", "Muon", "Shuffled", "Step", "fit", "muon", "precomputed", "rate_at"]
