@@ -27,8 +27,8 @@ print(runtime.summary())
 # A scene is a few facts. Look at what the facts fix, and at what only the seed of the drawing changes.
 
 # %%
-scene = scenes.Scene((scenes.Thing("cat", "red", "large", 0.28, 0.6), scenes.Thing("house", "blue", "large", 0.74, 0.6)), "meadow", "flat")
-plotting.show_images(scenes.pictures([scene] * 4, seeds=[1, 2, 3, 4]), [f"seed {k}" for k in (1, 2, 3, 4)], alt="One scene, a red cat left of a blue house, drawn with four seeds")
+scene = scenes.Scene((scenes.Thing("cat", "yellow", "large", 0.28, 0.6), scenes.Thing("tree", "green", "large", 0.74, 0.6)), "meadow", "flat")
+plotting.show_images(scenes.pictures([scene] * 4, seeds=[1, 2, 3, 4]), [f"seed {k}" for k in (1, 2, 3, 4)], alt="One scene, a yellow cat left of a green tree, drawn with four seeds")
 
 # %% [markdown] lang="en"
 # Words and places stay; shades, shapes and the lie of the land change. Now the truth that a photograph does not
@@ -37,7 +37,7 @@ plotting.show_images(scenes.pictures([scene] * 4, seeds=[1, 2, 3, 4]), [f"seed {
 # %%
 masks = torch.from_numpy(np.stack(scenes.masks(scene, seed=1))).float()[:, None].expand(-1, 3, -1, -1) * 2 - 1
 print("boxes:", scenes.boxes(scene, seed=1))
-plotting.show_images(masks, ["mask of the cat", "mask of the house"])
+plotting.show_images(masks, ["mask of the cat", "mask of the tree"])
 
 # %% [markdown] lang="en"
 # White pixels show the thing. Every thing once, all in one place and style:
@@ -93,7 +93,7 @@ print(text, "| p(facts) =", f"{scenes.probability(scene.facts):.2e}", "| surpris
 # %%
 for language in scenes.LANGUAGES:
     assert all(scenes.read_caption(text) == scene.facts for text in scenes.paraphrases(scene, language))
-print(scenes.read_caption("一只红色的猫在一座蓝色的房子的左边"))
+print(scenes.read_caption("一只黄色的猫在一棵绿色的树的左边"))
 
 # %% [markdown] lang="en"
 # What a caption leaves open comes back as `None`.
