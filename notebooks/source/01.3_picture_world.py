@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy import stats
 
 from aigc_course import checks, coco, evaluation, plotting, runtime, scenes
 
@@ -128,10 +129,11 @@ parser = evaluation.load_parser()
 plotting.show_table([(name, share) for name, share in evaluation.own_error(parser, 100).items()], ["question", "misread, of 100 drawings"])
 
 # %% [markdown] lang="en"
-# Differences smaller than these may be the judge's own. Where does it err? We look for drawings that it misreads.
+# Differences smaller than these may be the judge's own. Where does it err? We look for drawings that it misreads,
+# among several of one kind, which are hardest to count.
 
 # %%
-drawn = scenes.samples(200, "test", seed=5)
+drawn = scenes.samples(400, "test", seed=5, task="count")
 seen = evaluation.score(parser, scenes.pictures(drawn), drawn)
 wrong = [k for k, exact in enumerate(seen["exact"].tolist()) if not exact]
 print(len(wrong), "of", len(drawn), "misread")
@@ -181,28 +183,38 @@ for content in broken:
 # %% [markdown] lang="en"
 # ### How much do captions say?
 #
-# COCO's captions were written by people, with five for each picture in its training and validation sets (Chen et al.
-# 2015). Ours come from a grammar. Words with shares $p_w$ have the unigram entropy
+# COCO's captions were written by people, five for each picture (Chen et al. 2015); ours come from a grammar. We set
+# the words of a few real captions beside as many of ours. Words with shares $p_w$ have the unigram entropy
 #
 # $$H = -\sum_w p_w \ln p_w \tag{3}$$
 
 # %%
-captions = [text for captioned in ours for text in captioned.captions]
-counts = Counter(word for text in captions for word in evaluation.words(text))
-p = np.array(list(counts.values())) / counts.total()
-estimate, length = -(p * np.log(p)).sum(), counts.total() / len(captions)
-print(f"{len(counts)} words, {length:.1f} a caption; unigram {estimate:.2f} nats a word, {estimate * length:.1f} a caption")
+real = json.loads((runtime.data_dir() / "coco" / "words_val2017.json").read_text(encoding="utf-8"))
+told = random.Random(0).sample([text for captioned in ours for text in captioned.captions], real["captions"])
+bags = {"COCO": Counter(real["words"]), "ours": Counter(word for text in told for word in evaluation.words(text))}
+rows = [(name, bag.total() / len(told), len(bag), stats.entropy(list(bag.values()))) for name, bag in bags.items()]
+plotting.show_table(rows, [f"{len(told)} captions", "words a caption", "different words", "nats a word"])
 
 # %% [markdown] lang="en"
-# The exact surprise, equation (2), averaged over fresh training scenes and full captions:
+# The captions are about as long, but people use many times the words. How often the commonest words occur:
+
+# %%
+shares = {name: [n / bag.total() for _, n in bag.most_common(60)] for name, bag in bags.items()}
+plotting.show_curves(shares, xlabel="word, by rank", ylabel="share of all words", logy=True)
+
+# %% [markdown] lang="en"
+# COCO's curve has a long tail of words that occur once or twice; ours stops where our vocabulary does. A small
+# model can learn our language completely, and no small model learns the other: that is why this course has its own.
+
+# %% [markdown] lang="en"
+# For ours we know more: the exact surprise, equation (2), averaged over fresh scenes, beside the unigram figure.
 
 # %%
 fresh = [item.scene.facts for item in scenes.samples(300)]
 full = [scenes.caption(facts, rng) for facts in fresh]
 exact = np.mean([scenes.surprise(facts, text) for facts, text in zip(fresh, full, strict=True)])
 words = Counter(word for text in full for word in evaluation.words(text))
-q = np.array(list(words.values())) / words.total()
-print(f"exact {exact:.1f} nats a caption; unigram {-(q * np.log(q)).sum() * words.total() / len(full):.1f}")
+print(f"exact {exact:.1f} nats a caption; unigram {stats.entropy(list(words.values())) * words.total() / len(full):.1f}")
 
 # %% [markdown] lang="en"
 # The unigram figure is higher: it guesses each word alone, while grammar makes many words follow from those before.
