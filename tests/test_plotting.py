@@ -384,6 +384,43 @@ def test_a_flat_matrix_is_drawn():
     assert "from 0 to 0" in plotting.show_heatmap(np.zeros((2, 2)), list("ab"), list("cd")).alt
 
 
+# The plane
+
+
+def test_a_panel_shows_its_points_where_they_are():
+    figure = plotting.show_plane({"corner": [[-1.0, -1.0], [-0.9, -0.9]], "empty corner": [[1.0, 1.0], [0.9, 0.9]]})
+    ink = np.asarray(figure.image.convert("L")) < 200
+    left, right = np.array_split(ink[60:, :], 2, axis=1)  # below the names
+    lower = slice(ink.shape[0] // 2, None)
+    assert left[lower, : left.shape[1] // 2].sum() > right[lower, : right.shape[1] // 2].sum()
+    assert figure.alt == "2 panels of points in the plane: corner; empty corner"
+
+
+def test_arrows_and_paths_go_to_the_panel_of_their_name():
+    cloud, start = np.zeros((4, 2)), np.zeros((1, 2))
+    bare = plotting.show_plane({"a": cloud, "b": cloud + 1})
+    drawn = plotting.show_plane(
+        {"a": cloud, "b": cloud + 1}, {"a": (start, start + 1)}, {"b": np.array([[[0.0, 0.0], [1.0, 1.0]]])}
+    )
+    changed = np.asarray(bare.image) != np.asarray(drawn.image)
+    assert all(half.any() for half in np.array_split(changed, 2, axis=1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (({},), "no cloud to draw"),
+        (({"a": np.zeros((3, 3))},), r"shape \(3, 3\)"),
+        (({"a": np.array([[0, np.nan]])},), "not finite"),
+        (({"a": np.zeros((3, 2))}, {"b": (np.zeros((1, 2)), np.zeros((1, 2)))}), "'b' have no panel"),
+        (({"a": np.zeros((3, 2))}, None, {"a": np.zeros((3, 2))}), r"\(K, S, 2\)"),
+    ],
+)
+def test_what_is_not_in_the_plane_is_answered_with_one_sentence(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        plotting.show_plane(*arguments)
+
+
 def test_a_table_is_markdown_with_numbers_on_the_right():
     table = plotting.show_table([{"model": "a|b", "loss": 0.123456, "bytes": 1234567, "good": True}])
     assert table._repr_markdown_().splitlines() == [

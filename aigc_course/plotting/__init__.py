@@ -4,9 +4,11 @@ from aigc_course.plotting.curves import show_curves, show_heatmap
 from aigc_course.plotting.figure import Figure
 from aigc_course.plotting.flowchart import show_diagram
 from aigc_course.plotting.pictures import show_images, show_strip, to_array, to_pil
+from aigc_course.plotting.plane import show_plane
 from aigc_course.plotting.tables import Table, show_table
 
 __all__ = [
     "Figure", "Table", "to_array", "to_pil",
-    "show_curves", "show_diagram", "show_heatmap", "show_images", "show_strip", "show_table",
+    "show_curves", "show_diagram", "show_heatmap", "show_images", "show_plane",
+    "show_strip", "show_table",
 ]  # fmt: skip
