@@ -142,6 +142,29 @@ def rates(abar: Tensor) -> tuple[Tensor, Tensor]:
     return abar.sqrt(), (1 - abar).sqrt()
 
 
+def posterior(x_t: Tensor, x0: Tensor, abar: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+    """Where x was one step earlier, if both ends are known: mean (B, C, H, W) and variance (B, 1, 1, 1).
+
+    q(x_{t-1} | x_t, x₀), Ho et al. 2020, eqs. 6 and 7.  abar, before: (B,), ᾱ at t and at t - 1.
+    """
+    abar, before = abar.view(-1, 1, 1, 1), before.view(-1, 1, 1, 1)
+    alpha = abar / before
+    towards = before.sqrt() * (1 - alpha) / (1 - abar)
+    mean = towards * x0 + alpha.sqrt() * (1 - before) / (1 - abar) * x_t
+    return mean, (1 - alpha) * (1 - before) / (1 - abar)
+
+
+def best_guess(x_t: Tensor, data: Tensor, abar: Tensor) -> Tensor:
+    """The x₀ that no other guess beats in squared error, where x₀ is one of the `data`, each as likely: E[x₀ | x_t].
+
+    A mean of the data, weighed by how well each explains x_t:  softmax(-|x_t - √ᾱ x|² / 2(1-ᾱ)).  Of a training set
+    it is what a network would say that remembers all and nothing else.  x_t: (B, C, H, W);  data: (N, C, H, W).
+    """
+    signal, points = abar.sqrt().view(-1, 1), data.flatten(1)
+    fit = signal * x_t.flatten(1) @ points.T - signal.square() / 2 * points.square().sum(1)  # (B, N)
+    return ((fit / (1 - abar).view(-1, 1)).softmax(1) @ points).view(x_t.shape)
+
+
 def snr(abar: Tensor) -> Tensor:
     """Signal-to-noise ratio:  ᾱ / (1-ᾱ), from infinity (clean) to 0 (noise).  Kingma et al. 2021, eq. 2."""
     return abar / (1 - abar)

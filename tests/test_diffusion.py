@@ -205,3 +205,37 @@ def test_guidance_of_one_is_the_conditional_prediction(pair):
 def test_guidance_of_two_goes_as_far_again(pair):
     uncond, cond, _ = pair
     torch.testing.assert_close(diffusion.guide(uncond, cond, 2) - cond, cond - uncond)
+
+
+# --- what came before ---------------------------------------------------------------------------------------
+
+
+def test_the_posterior_is_the_step_of_ddpm_in_diffusers(pair):
+    x0, noise, _ = pair
+    scheduler = library(DDPMScheduler, beta_schedule="linear", clip_sample=False)
+    x_t, abar = diffusion.add_noise(x0, noise, torch.full((5,), 0.3).double()), scheduler.alphas_cumprod.double()
+    for t in (1, 400, 999):
+        mean, variance = diffusion.posterior(x_t, x0, abar[t].expand(5), abar[t - 1].expand(5))
+        ours = diffusion.predict_noise(x_t, x0, abar[t].expand(5))
+        theirs = scheduler.step(ours, t, x_t, generator=torch.Generator().manual_seed(0)).prev_sample
+        drawn = torch.randn(x_t.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        torch.testing.assert_close(mean + variance.sqrt() * drawn, theirs, atol=1e-3, rtol=0)  # theirs is float32
+
+
+def test_the_best_guess_is_the_mean_in_noise_and_the_picture_itself_when_clean(pair):
+    x0, noise, _ = pair
+    asked = lambda x_t, abar: diffusion.best_guess(x_t, x0, torch.full((5,), abar).double())  # noqa: E731
+    torch.testing.assert_close(asked(noise, 0.0), x0.mean(0, keepdim=True).expand_as(x0))
+    torch.testing.assert_close(asked(x0, 1 - 1e-6), x0)
+
+
+def test_no_other_guess_has_a_smaller_error_than_the_best():
+    generator = torch.Generator().manual_seed(0)
+    data = torch.randn(6, 2, 1, 1, generator=generator, dtype=torch.float64)
+    x0 = data[torch.randint(6, (20_000,), generator=generator)]
+    abar = torch.full((len(x0),), 0.5).double()
+    x_t = diffusion.add_noise(x0, torch.randn(x0.shape, generator=generator, dtype=torch.float64), abar)
+    error = lambda guess: (guess - x0).square().mean()  # noqa: E731
+    best = diffusion.best_guess(x_t, data, abar)
+    others = (x0.mean(0), x_t, 1.05 * best, best + 0.05, data[torch.cdist(x_t[..., 0, 0], data[..., 0, 0]).argmin(1)])
+    assert all(error(best) < error(other) for other in others)
