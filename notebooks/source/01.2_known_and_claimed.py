@@ -13,6 +13,7 @@ import inspect
 import io
 import random
 import re
+import wave
 from collections import Counter, defaultdict
 from itertools import pairwise
 
@@ -23,7 +24,7 @@ import transformers
 from IPython.display import HTML, Audio
 from PIL import Image
 
-from aigc_course import checks, evaluation, models, plotting, runtime, sampling, scenes
+from aigc_course import checks, diffusion, evaluation, models, plotting, runtime, sampling, scenes
 
 print(runtime.summary())
 
@@ -60,6 +61,7 @@ judge("transformers has GPT3LMHeadModel", "GPT3LMHeadModel" in gpts, f"transform
 # %%
 columns = ["when", "what", "how it works", "weights", "source"]
 history = [
+    ("2014-06", "GAN", "one network draws, another tells drawn from real", "code", "Goodfellow et al. 2014, arXiv 1406.2661"),
     ("2018-06", "GPT", "a transformer learns to continue text", "public", "Radford et al. 2018, OpenAI report"),
     ("2019-02", "GPT-2", "the same, larger; tasks by wording alone", "public", "Radford et al. 2019, OpenAI report"),
     ("2020-05", "GPT-3", "larger again; learns from examples in the prompt", "never released", "Brown et al. 2020, arXiv 2005.14165"),
@@ -89,13 +91,13 @@ print("every arXiv number agrees with its date")
 # As a line of time: each line begins when its system was first described.
 
 # %%
-months = np.arange(2018, 2025, 1 / 12)
+months = np.arange(2014, 2025, 1 / 12)
 begins = [int(when[:4]) + (int(when[5:]) - 1) / 12 for when, *_ in history]
 lines = {row[1]: np.where(months >= begins[k] - 0.01, k + 1.0, np.nan) for k, row in enumerate(history)}
 plotting.show_curves(lines, months, "year", "described by then", alt="A stair of systems over the years: " + ", ".join(f"{row[1]} {row[0]}" for row in history))
 
 # %% [markdown] lang="en"
-# Two roads lead through this figure. **Autoregressive** models write one token after the other. With words, or
+# Since 2018 the steps come quickly. A GAN draws in one go; two other roads lead through this figure. **Autoregressive** models write one token after the other. With words, or
 # tokens of a picture, $w_1 \dots w_n$, and a mark $w_0$ for the beginning,
 #
 # $$-\ln p(w_1 \dots w_n) = -\sum_{i=1}^{n} \ln p(w_i \mid w_0 \dots w_{i-1}) \tag{1}$$
@@ -127,6 +129,8 @@ flowchart LR
 plotting.show_diagram(second_road, "DALL-E 2: a diffusion prior turns words into a CLIP picture vector, a diffusion decoder draws it small, two diffusion upsamplers enlarge it.")
 
 # %% [markdown] lang="en"
+# Noise becomes a picture three times in a row here.
+#
 # And Midjourney? Its documentation says that version 4 has an architecture designed by its maker and trained on the
 # maker's own cluster (*Legacy Features*). In the interview of the table its founder speaks of CLIP, transformers and
 # diffusion. Weights, code, sizes, text encoder, sampler and training pictures are not published. Whoever tells you
@@ -154,9 +158,9 @@ print(len(follow), "words; after 'left':", follow["left"].most_common(2), "| aft
 # That is the whole model. Its chances $p(w_i \mid w_{i-1})$ as a map: each row is a word, and where it leads.
 
 # %%
-rows, next_words = ["<s>", "a", "small", "red", "left", "at"], ["a", "two", "small", "red", "cat", "boat", "of", "sea", "night", "</s>"]
-chances = np.array([[follow[a][b] / follow[a].total() for b in next_words] for a in rows])
-plotting.show_heatmap(chances, rows, next_words)
+rows, onward = ["<s>", "a", "small", "red", "cat", "left", "in", "at"], ["a", "small", "red", "cat", "left", "of", "in", "the", "at", "sea", "night", "</s>"]
+chances = np.array([[follow[a][b] / follow[a].total() for b in onward] for a in rows])
+plotting.show_heatmap(chances.round(2), rows, onward)
 
 # %% [markdown] lang="en"
 # Grammar shows as dark squares. To write, begin at `<s>`, draw a next word by its chance, and go on to the end.
@@ -222,23 +226,20 @@ plotting.show_curves({"Beethoven": melody[:10], "the chain": notes}, xlabel="not
 
 # %% [markdown] lang="en"
 # The new tune moves by the same small steps. A key $k$ sounds at $440 \cdot 2^{(k-69)/12}$ hertz; each note is a
-# sine that dies away.
+# sine that dies away, written as one byte 8,000 times a second.
 
 # %%
 rate = 8000
 time = np.arange(rate // 5) / rate
 sound = np.concatenate([np.sin(2 * np.pi * 440 * 2 ** ((key - 69) / 12) * time) * np.exp(-8 * time) for key in notes])
-Audio(sound, rate=rate)
+file = io.BytesIO()
+with wave.open(file, "wb") as out:
+    out.setparams((1, 1, rate, len(sound), "NONE", ""))
+    out.writeframes((128 + 120 * sound).astype(np.uint8).tobytes())
+Audio(file.getvalue())
 
 # %% [markdown] lang="en"
-# Press play. The wave itself, where the first note ends and the second begins:
-
-# %%
-there = slice(rate // 5 - 160, rate // 5 + 160)
-plotting.show_curves({"wave": sound[there]}, np.arange(len(sound))[there] / rate, "seconds", "pressure")
-
-# %% [markdown] lang="en"
-# The old note has almost died away when the new one is struck.
+# Press play: it wanders, for a chain that sees one note at a time has no plan. Chapter 6.3 has a longer memory.
 #
 # ### Film: a walk between two noises
 #
@@ -263,9 +264,9 @@ print(f"spread of the noise: {one.std():.2f}; halfway mixed {((one + other) / 2)
 # %%
 shares = [0, 0.25, 0.5, 0.75, 1]
 noises = torch.stack([slerp(one, other, s) for s in shares])
-schedule = sampling.diffusion.Schedule.from_scheduler(pipe.scheduler)
+schedule = diffusion.Schedule.from_scheduler(pipe.scheduler)
 frames = sampling.decode(pipe, sampling.ddim(sampling.guided(pipe, [prompt] * len(shares)), noises, schedule, steps=12))
-plotting.show_strip(frames, [f"s = {s:g}" for s in shares], f"Five frames of a film of {prompt}")
+plotting.show_strip(frames, [f"s = {s:g}" for s in shares], f"Five frames of a film of {prompt}", scale=0.75)
 
 # %% [markdown] lang="en"
 # The first frame has the seed of the first picture above, the last that of the second; those between were never
@@ -273,9 +274,9 @@ plotting.show_strip(frames, [f"s = {s:g}" for s in shares], f"Five frames of a f
 
 # %%
 file = io.BytesIO()
-reel = [plotting.to_pil(frame).quantize(32) for frame in (*frames, *frames[1:-1].flip(0))]
+reel = [plotting.to_pil(frame).resize((96, 96)).quantize(16) for frame in (*frames, *frames[1:-1].flip(0))]
 reel[0].save(file, "GIF", save_all=True, append_images=reel[1:], duration=160, loop=0)
-HTML(f'<img alt="The five frames, played forth and back" width="192" src="data:image/gif;base64,{base64.b64encode(file.getvalue()).decode()}">')
+HTML(f'<img alt="The five frames, played forth and back" width="144" src="data:image/gif;base64,{base64.b64encode(file.getvalue()).decode()}">')
 
 # %% [markdown] lang="en"
 # Real video models make all frames together, so that things keep their shape from frame to frame. Ours only knows
@@ -283,7 +284,7 @@ HTML(f'<img alt="The five frames, played forth and back" width="192" src="data:i
 #
 # ## The claims
 #
-# Fourteen sentences that one can read in articles and tutorials. For each: what is documented, where, and what
+# Sentences that one can read in articles and tutorials. For each: what is documented, where, and what
 # follows. Where it says *test*, we test it below.
 
 # %%
@@ -331,7 +332,7 @@ judge("DALL·E 2 is autoregressive", "UNet" not in kinds["decoder"], ", ".join(f
 # Our bigram model shall guess each next word of fresh captions. Padding follows `</s>` and padding, always.
 
 # %%
-fresh = [["<s>", *evaluation.words(scenes.caption(item.scene, rng)), "</s>"] for item in scenes.samples(500, "validation")]
+fresh = [["<s>", *evaluation.words(scenes.caption(item.scene, random.Random(k))), "</s>"] for k, item in enumerate(scenes.samples(500, "validation"))]
 likeliest = {a: following.most_common(1)[0][0] for a, following in follow.items()} | {"</s>": "<pad>", "<pad>": "<pad>"}
 
 
@@ -419,7 +420,7 @@ asked = [item.scene.facts for item in scenes.samples(4, seed=9, task="single")]
 prompts = [scenes.caption(facts, random.Random(1)) for facts in asked]
 scales = [1.0, 4.0, 12.0, 30.0]
 drawn = [sampling.words_to_pictures(pipe, prompts, steps=12, scale=scale, seed=40) for scale in scales]
-plotting.show_images(torch.cat([pictures[:2] for pictures in drawn]), [f"w = {scale:g}" for scale in scales for _ in range(2)], columns=8, alt=f"Two prompts at four guidance scales: {'; '.join(prompts[:2])}", scale=0.75)
+plotting.show_images(torch.cat([pictures[:2] for pictures in drawn]), [f"w = {scale:g}" for scale in scales for _ in range(2)], columns=8, alt=f"Two prompts at four guidance scales: {'; '.join(prompts[:2])}", scale=0.625)
 
 # %% [markdown] lang="en"
 # Neighbours in pairs: two prompts at each scale. And the count over all four:
@@ -462,7 +463,7 @@ plotting.show_images(same_seed, ["12 steps", "once more", "16-bit arithmetic", "
 # %%
 apart = [(picture - usual[0]).abs().max().item() * 127.5 for picture in same_seed[1:]]
 print("largest difference in bytes:", [round(value, 2) for value in apart])
-judge("the same seed gives the same picture everywhere", max(apart) < 1, f"up to {max(apart):.0f} of 255 apart; on one machine {apart[0]:.2f}")
+judge("the same seed gives the same picture everywhere", max(apart) < 1, f"bytes apart: once more {apart[0]:.1f}, 16-bit {apart[1]:.0f}, 20 steps {apart[2]:.0f}")
 
 # %% [markdown] lang="en"
 # The seed fixes the noise, and even that only for one kind of generator. To get a picture again, keep model, version,
@@ -621,13 +622,18 @@ def correlate(picture, w):
     return torch.einsum("nhw,hw->n", w, picture.mean(0)) / w.abs().sum((1, 2))
 
 
-def hide_spread(picture, bits, w, m=0.03):
+def hide_spread(picture, bits, w, m=0.02):
     wanted = (2 * bits - 1) * m
     return (picture + torch.einsum("n,nhw->hw", wanted - correlate(picture, w), w)).clamp(-1, 1)
 
 
+def floats(pixels):
+    """The way back from bytes: (H, W, 3) -> (3, H, W)."""
+    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1) / 127.5 - 1
+
+
 spread = plotting.to_array(hide_spread(made[0], bits, w))[0]
-print("read back:", letters(correlate(torch.from_numpy(spread).permute(2, 0, 1) / 127.5 - 1, w) > 0))
+print("read back:", letters(correlate(floats(spread), w) > 0))
 
 # %% [markdown] lang="en"
 # Does one see it? The picture, both marked ones, and what the second mark added, ten times as strong.
@@ -637,14 +643,11 @@ added = np.clip(127.5 + 10 * (spread.astype(float) - pixels), 0, 255).astype(np.
 plotting.show_images([pixels, least, spread, added], ["unmarked", "least bits", "spread", "spread, difference × 10"])
 
 # %% [markdown] lang="en"
-# In decibels, by `evaluation.psnr` (equal pictures: infinite; above about 40 few eyes see a difference):
+# Both are hard to tell from the first; the second moves whole squares, so its mark is the stronger one. In decibels,
+# by `evaluation.psnr` (more is more alike, equal pictures are infinite):
 
 # %%
-def floats(pixels):
-    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None] / 127.5 - 1
-
-
-quality = {name: evaluation.psnr(floats(marked), floats(pixels)).item() for name, marked in (("least bits", least), ("spread", spread))}
+quality = {name: evaluation.psnr(floats(marked)[None], floats(pixels)[None]).item() for name, marked in (("least bits", least), ("spread", spread))}
 print({name: f"{value:.1f} dB" for name, value in quality.items()})
 
 # %% [markdown] lang="en"
@@ -681,7 +684,7 @@ def wrong_bits(harm):
         image = Image.fromarray(hide_least(plotting.to_array(original)[0], bits))
         wrong.append(read_least(np.array(harm(image)), len(bits)) != bits.numpy())
         image = plotting.to_pil(hide_spread(original, bits, w))
-        wrong.append(((correlate(floats(harm(image))[0], w) > 0).long() != bits).numpy())
+        wrong.append(((correlate(floats(harm(image)), w) > 0).long() != bits).numpy())
     return np.mean(wrong[::2]), np.mean(wrong[1::2])
 
 
@@ -713,7 +716,7 @@ print([letters(correlate(original, w) > 0).encode("unicode_escape").decode() for
 # The table once more, now with what we measured.
 
 # %%
-verdicts = [(claim, *tested.get(claim, (verdict, f"not tested; see {where}"))) for claim, _, where, verdict in claims]
+verdicts = [(claim, *tested.get(claim, (verdict, "not tested here"))) for claim, _, _, verdict in claims]
 assert "test" not in {verdict for _, verdict, _ in verdicts}
 plotting.show_table(verdicts, ["claim", "verdict", "measured"])
 
@@ -772,6 +775,7 @@ checks.check_loss_gradient(gradient)
 # - Shannon 1948, *A mathematical theory of communication*, Bell System Technical Journal 27.
 # - Shoemake 1985, *Animating rotation with quaternion curves*, SIGGRAPH.
 # - Cox, Kilian, Leighton, Shamoon 1997, *Secure spread spectrum watermarking for multimedia*, IEEE Trans. Image Processing 6.
+# - Goodfellow et al. 2014, *Generative adversarial nets*, arXiv 1406.2661.
 # - Goodfellow, Bengio, Courville 2016, *Deep learning*, MIT Press.
 # - Radford et al. 2018, *Improving language understanding by generative pre-training*; 2019, *Language models are
 #   unsupervised multitask learners*; OpenAI.
