@@ -1,6 +1,7 @@
 """Looks at a student's function and says what it sees; nothing imports it."""
 
 from aigc_course.checks.diffusion_loss import check_jump, check_noise_weight, check_posterior_mean
+from aigc_course.checks.known_and_claimed import check_loss_gradient, check_reported_accuracy, check_sentence_surprise
 from aigc_course.checks.picture_world import check_box, check_entropy, check_scene
 from aigc_course.checks.words_to_picture import check_guidance, check_prompt, check_to_bytes
 
@@ -9,9 +10,12 @@ __all__ = [
     "check_entropy",
     "check_guidance",
     "check_jump",
+    "check_loss_gradient",
     "check_noise_weight",
     "check_posterior_mean",
     "check_prompt",
+    "check_reported_accuracy",
     "check_scene",
+    "check_sentence_surprise",
     "check_to_bytes",
 ]
