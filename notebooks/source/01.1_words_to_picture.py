@@ -33,8 +33,8 @@ pictures = sampling.words_to_pictures(pipe, [prompt] * 4, seed=1)
 plotting.show_images(pictures, [f"seed {seed}" for seed in (1, 2, 3, 4)], alt=f"Four pictures made from the prompt: {prompt}")
 
 # %% [markdown] lang="en"
-# Place and colour are in all four; the house itself is still roughly cut, because this small model has trained for
-# only an hour and a half on two processor cores. What the words leave open (how large, where) is decided by the
+# Place and colour are in all four; the house itself is roughly cut, because this small model has trained for only a
+# few hours on two processor cores. What the words leave open (how large, where) is decided by the
 # **seed**: the noise in which each picture began. The same seed gives the same picture again, which we can check.
 
 # %%
@@ -57,7 +57,7 @@ plotting.show_table([(what, len(words), ", ".join(words)) for what, words in row
 # %%
 styles = scenes.STYLES
 asked = [scenes.caption(scenes.Facts((scenes.Group(1, "large", "blue", "boat"),), None, "sea", style), random.Random(4)) for style in styles]
-plotting.show_images(sampling.words_to_pictures(pipe, asked, seed=5), asked, columns=4, scale=0.6)
+plotting.show_images(sampling.words_to_pictures(pipe, asked, seed=5), asked, columns=4, scale=0.55)
 
 # %% [markdown] lang="en"
 # The same words in Chinese end in the same place: one tokenizer and one text encoder read both languages. Each
@@ -66,7 +66,7 @@ plotting.show_images(sampling.words_to_pictures(pipe, asked, seed=5), asked, col
 # %%
 pairs = [("a yellow star at night", "一颗黄色的星星，在夜空下"), ("a pink flower in the desert", "一朵粉色的花，在沙漠里")]
 both = [text for pair in pairs for text in pair]
-plotting.show_images(sampling.words_to_pictures(pipe, both, seed=[2, 2, 6, 6]), ["English", "Chinese"] * 2, columns=4, alt="; ".join(both), scale=0.75)
+plotting.show_images(sampling.words_to_pictures(pipe, both, seed=[2, 2, 6, 6]), ["English", "Chinese"] * 2, columns=4, alt="; ".join(both), scale=0.6)
 
 # %% [markdown] lang="en"
 # ## What is inside?
@@ -198,7 +198,7 @@ plotting.show_strip(sampling.decode(pipe, torch.cat([s.x0 for s in chosen])), [f
 # %%
 scales = [0.0, 1.0, 2.0, 4.0, 12.0]
 pulled = [sampling.words_to_pictures(pipe, ["a purple cat in the snow"], scale=w, seed=8)[0] for w in scales]
-plotting.show_images(pulled, [f"w = {w:g}" for w in scales], columns=5, alt="A purple cat in the snow at five guidance scales, from ignored to overdone", scale=0.6)
+plotting.show_images(pulled, [f"w = {w:g}" for w in scales], columns=5, alt="A purple cat in the snow at five guidance scales, from ignored to overdone", scale=0.5)
 
 # %% [markdown] lang="en"
 # Without guidance the picture drifts; with too much, colours burn and shapes break. The course uses $w=4$ unless it says otherwise.
@@ -211,7 +211,7 @@ plotting.show_images(pulled, [f"w = {w:g}" for w in scales], columns=5, alt="A p
 
 # %%
 hard = ["three orange fish at sea", "four white stars at night", "a red cat left of a blue house", "a green bird above a yellow car"]
-plotting.show_images(sampling.words_to_pictures(pipe, hard, seed=20), hard, columns=4, scale=0.75)
+plotting.show_images(sampling.words_to_pictures(pipe, hard, seed=20), hard, columns=4, scale=0.6)
 
 # %% [markdown] lang="en"
 # Numbers and places are often right before shapes are; two things run into one, or share a colour. Larger models err

@@ -229,7 +229,7 @@ plotting.show_curves({"Beethoven": melody[:9], "the chain": notes}, xlabel="note
 # sine that dies away, written as one byte 8,000 times a second.
 
 # %%
-rate = 8000
+rate = 6000
 time = np.arange(rate // 5) / rate
 sound = np.concatenate([np.sin(2 * np.pi * 440 * 2 ** ((key - 69) / 12) * time) * np.exp(-8 * time) for key in notes])
 file = io.BytesIO()
