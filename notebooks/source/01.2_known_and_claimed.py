@@ -226,7 +226,7 @@ plotting.show_curves({"Beethoven": melody[:9], "the chain": notes}, xlabel="note
 
 # %% [markdown] lang="en"
 # The new tune moves by the same small steps. A key $k$ sounds at $440 \cdot 2^{(k-69)/12}$ hertz; each note is a
-# sine that dies away, written as one byte 8,000 times a second.
+# sine that dies away, written as one byte `rate` times a second.
 
 # %%
 rate = 6000
@@ -416,7 +416,7 @@ plotting.show_heatmap(of_loss.round(decimals=2), ["class 0", "class 1, the truth
 # first of them.
 
 # %%
-prompts = ["a blue boat at sea", "a yellow star at night", "a green tree in a meadow", "a pink flower in the desert"]
+prompts = ["a blue boat at sea", "a yellow star at night", "a green tree in a meadow", "a red flower in the desert"]
 scales = [1.0, 4.0, 12.0, 30.0]
 drawn = [sampling.words_to_pictures(pipe, prompts, steps=12, scale=scale, seed=40) for scale in scales]
 plotting.show_images(torch.stack([pictures[0] for pictures in drawn]), [f"w = {scale:g}" for scale in scales], alt=f"{prompts[0]}, at four guidance scales", scale=0.75)
