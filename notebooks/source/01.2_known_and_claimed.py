@@ -200,7 +200,7 @@ print(sum(map(readable, written)), "of", len(written), "sentences describe a sce
 
 # %%
 pipe = models.load("text-to-image")
-prompt = "a blue boat at sea"
+prompt = "a red house in a meadow"
 with runtime.stopwatch() as watch:
     made = sampling.words_to_pictures(pipe, [prompt] * 2, seed=1).cpu()
 seconds = watch.seconds / len(made)
@@ -416,7 +416,7 @@ plotting.show_heatmap(of_loss.round(decimals=2), ["class 0", "class 1, the truth
 # first of them.
 
 # %%
-prompts = ["a blue boat at sea", "a yellow star at night", "a green tree in a meadow", "a red flower in the desert"]
+prompts = ["a red house in a meadow", "a yellow star at night", "a green tree in a meadow", "a red flower in the desert"]
 scales = [1.0, 4.0, 12.0, 30.0]
 drawn = [sampling.words_to_pictures(pipe, prompts, steps=12, scale=scale, seed=40) for scale in scales]
 plotting.show_images(torch.stack([pictures[0] for pictures in drawn]), [f"w = {scale:g}" for scale in scales], alt=f"{prompts[0]}, at four guidance scales", scale=0.75)

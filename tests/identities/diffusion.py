@@ -4,14 +4,11 @@ import torch
 from torch.distributions import Categorical, MixtureSameFamily, Normal, kl_divergence
 
 from aigc_course import diffusion
+from identities import draw
 
 ABAR = (1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)).cumprod(0)  # Ho et al. 2020, section 4
 BEFORE, AT = ABAR[:-1], ABAR[1:]  # ᾱ at t - 1 and at t, for 999 steps
 ALPHA, BETA = AT / BEFORE, 1 - AT / BEFORE
-
-
-def draw(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def relative(found, wanted):
