@@ -16,7 +16,7 @@ from torch import nn
 
 from aigc_course import diffusion, evaluation, losses, models, runtime, scenes, training
 
-TASKS = {"single": 0.4, "count": 0.25, "pair": 0.35}
+TASKS = {"single": 0.65, "count": 0.15, "pair": 0.2}
 FOCUS = 4.0  # how much more a place inside the box of a thing counts than scenery
 LATE = 2.0  # steps are drawn in proportion to t: what a thing is, is decided where there is much noise
 PLAIN = 0.5  # how much the guess of the plain picture counts beside the velocity

@@ -15,6 +15,7 @@ from torch import nn
 from aigc_course import runtime
 
 MANIFEST, RECIPE = "manifest.json", "recipe.json"
+OF_THE_MACHINE = "_name_or_path", "is_local", "local_files_only"  # what a library notes of where a part lay
 
 
 def _digest(file: Path) -> str:
@@ -71,9 +72,10 @@ def save(model: Any, name: str, card: str, tokenizer: Any = None, recipe: list[d
     with quiet():
         for part in filter(None, [model, tokenizer]):
             part.save_pretrained(fresh)
-    for file in fresh.rglob("config.json"):
+    for file in [*fresh.rglob("*config.json"), *fresh.glob("model_index.json")]:
         config = json.loads(file.read_text(encoding="utf-8"))
-        config.pop("_name_or_path", None)  # where it was loaded from, on the machine that trained it
+        for key in OF_THE_MACHINE:
+            config.pop(key, None)
         if "dtype" in config:
             config["dtype"] = "float32"  # else transformers loads the weights as they lie
         file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8", newline="\n")
