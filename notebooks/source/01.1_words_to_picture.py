@@ -64,7 +64,7 @@ plotting.show_images(sampling.words_to_pictures(pipe, asked, seed=5), asked, col
 # row of the next figure has one prompt in English on the left and in Chinese on the right, with one seed.
 
 # %%
-pairs = [("a yellow star at night", "一颗黄色的星星，在夜空下"), ("a pink flower in the desert", "一朵粉色的花，在沙漠里")]
+pairs = [("a yellow star at night", "一颗黄色的星星，在夜空下"), ("a red flower in the desert", "一朵红色的花，在沙漠里")]
 both = [text for pair in pairs for text in pair]
 plotting.show_images(sampling.words_to_pictures(pipe, both, seed=[2, 2, 6, 6]), ["English", "Chinese"] * 2, columns=4, alt="; ".join(both), scale=0.6)
 

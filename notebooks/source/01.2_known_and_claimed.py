@@ -266,7 +266,7 @@ shares = [0, 0.25, 0.5, 0.75, 1]
 noises = torch.stack([slerp(one, other, s) for s in shares])
 schedule = diffusion.Schedule.from_scheduler(pipe.scheduler)
 frames = sampling.decode(pipe, sampling.ddim(sampling.guided(pipe, [prompt] * len(shares)), noises, schedule, steps=12))
-plotting.show_strip(frames, [f"s = {s:g}" for s in shares], f"Five frames of a film of {prompt}", scale=0.75)
+plotting.show_strip(frames, [f"s = {s:g}" for s in shares], f"Five frames of a film of {prompt}", scale=0.65)
 
 # %% [markdown] lang="en"
 # The first frame began in the noise of seed 1, the last in that of seed 2, as the two pictures above did with more
@@ -419,7 +419,7 @@ plotting.show_heatmap(of_loss.round(decimals=2), ["class 0", "class 1, the truth
 prompts = ["a red house in a meadow", "a yellow star at night", "a green tree in a meadow", "a red flower in the desert"]
 scales = [1.0, 4.0, 12.0, 30.0]
 drawn = [sampling.words_to_pictures(pipe, prompts, steps=12, scale=scale, seed=40) for scale in scales]
-plotting.show_images(torch.stack([pictures[0] for pictures in drawn]), [f"w = {scale:g}" for scale in scales], alt=f"{prompts[0]}, at four guidance scales", scale=0.75)
+plotting.show_images(torch.stack([pictures[0] for pictures in drawn]), [f"w = {scale:g}" for scale in scales], alt=f"{prompts[0]}, at four guidance scales", scale=0.65)
 
 # %% [markdown] lang="en"
 # From left to right the words pull harder, and contrast grows. The parser counts, over all four prompts, which of

@@ -38,7 +38,7 @@ plotting.show_images(torch.cat(fan), [f"w = {w}" for w in scales], scale=0.75)
 
 # %% [markdown] lang="en"
 # At $w=0$ the words are not heard at all, at $w=1$ they are heard as the model learnt them, and beyond that they are
-# obeyed more and more, until colours burn. Nobody trained this dial. Where does it come from?
+# obeyed more and more, until colours burn. No loss was ever written for this dial. Where does it come from?
 #
 # ## Words as a direction
 #
@@ -303,7 +303,7 @@ def walk(speed, z, steps):
     return torch.stack(stops, 1).flatten(2)
 
 
-walks = {f"{n} steps": walk(speed, start, n) for n in (50, 8, 4, 2, 1)}
+walks = {f"steps: {n}": walk(speed, start, n) for n in (50, 8, 4, 2, 1)}
 plotting.show_plane({name: path[:, -1] for name, path in walks.items()}, paths={name: path[:15] for name, path in walks.items()})
 
 # %% [markdown] lang="en"
@@ -360,7 +360,7 @@ rows = [[n, far(walk(speed, start, n)[:, -1]), far(walk(learnt, start, n)[:, -1]
 plotting.show_table([*rows, ["fresh points", *[far(cloud("star", 400, seed=8).flatten(1))] * 2]], ["steps", "teacher", "student"])
 
 # %%
-walks = {f"student, {n}": walk(learnt, start, n) for n in (1, 4, 50)}
+walks = {f"student, steps: {n}": walk(learnt, start, n) for n in (1, 4, 50)}
 plotting.show_plane({name: path[:, -1] for name, path in walks.items()}, paths={name: path[:15] for name, path in walks.items()})
 
 # %% [markdown] lang="en"
@@ -396,7 +396,7 @@ plotting.show_table(few, ["steps", "thing", "colour", "background", "seconds a p
 
 # %%
 row = [sampling.words_to_pictures(pipe, ["a red house in a meadow"], steps=n, seed=3) for n in asked]
-plotting.show_images(torch.cat(row), [f"{n} steps" for n in asked], scale=0.75)
+plotting.show_images(torch.cat(row), [f"steps: {n}" for n in asked], scale=0.75)
 
 # %% [markdown] lang="en"
 # One step is the blur that the loss asks for. Then the picture gets its things and, last, its edges. And the other dial,
@@ -409,8 +409,9 @@ curves = {name: [row[k] for row in found] for k, name in enumerate(["thing", "co
 plotting.show_curves(curves, x=strengths, xlabel="strength of guidance w", ylabel="share right")
 
 # %% [markdown] lang="en"
-# Without guidance (w = 1) this small model mumbles; too much of it burns the picture. The course asks with $w=4$, chosen
-# on the validation split and not on the test prompts.
+# Without guidance ($w=1$) this small model mumbles; too much of it burns the picture, and even the place suffers. The
+# course asks with $w=4$. The prompts here are of the validation split: whoever turns a dial until the test prompts look
+# best has no test left.
 #
 # ## Exercises
 #
