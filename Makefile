@@ -35,6 +35,7 @@ models: $(READY)
 	$(RUN) scripts/train_tokenizer.py
 	$(RUN) scripts/train_parser.py
 	$(RUN) scripts/train_autoencoder.py
+	$(RUN) scripts/train_text_encoder.py
 	$(RUN) scripts/train_text_to_image.py
 	$(RUN) scripts/train_upscaler.py
 	$(RUN) scripts/train_clip.py

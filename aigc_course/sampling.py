@@ -173,6 +173,7 @@ def pictures_to_words(model: Any, tokenizer: Any, pictures: Tensor, language: st
     said = model.generate(
         pixel_values=pictures.to(model.device, model.dtype),
         decoder_input_ids=begun,
+        decoder_attention_mask=torch.ones_like(begun),
         max_new_tokens=tokenizer.model_max_length - 2,
         num_beams=beams,
         do_sample=False,

@@ -4,6 +4,9 @@ import argparse
 import random
 
 import torch
+import train_captioner
+import train_clip
+import train_lm
 
 from aigc_course import evaluation, models, plotting, runtime, sampling, scenes
 
@@ -133,10 +136,36 @@ def autoencoder(pipe, judge, count):
     return evaluation.interval(evaluation.psnr(back.clamp(-1, 1), pictures)), evaluation.interval(read.float())
 
 
+def absent(name):
+    """Whether a model has not been trained yet; says so."""
+    missing = not models.folder_of(name).is_dir()
+    if missing:
+        print(f"{name}: skipped, there is no data/models/{name}; train it with: python scripts/train_{name}.py")
+    return missing
+
+
+def readers(count):
+    """Rows of the models that read and write, by the measures of their own recipes, English / Chinese."""
+    tokenizer, rows = models.load("tokenizer"), []
+    if not absent("clip"):
+        asked = {"zero-shot": "≥ 0.98", "colours": "≥ 0.95", "R@1": "the ceiling"}
+        for name, *both in train_clip.table(models.load("clip"), tokenizer, count):
+            rows.append(["clip", name, asked[name.split()[0]], " / ".join(both)])
+    if not absent("lm"):
+        above = [row[-1] for row in train_lm.table(models.load("lm"), tokenizer, count)]
+        rows.append(["lm", "nats a token above the grammar's", "≤ 0.02", " / ".join(above)])
+    if not absent("captioner"):
+        found = train_captioner.table(models.load("captioner"), tokenizer, count)
+        for (en, zh), split, exact in ((found[:2], "test split", "≥ 0.98"), (found[2:], "held-out", "≥ 0.95")):
+            measures = {"nats a token above entropy": "≤ 0.02", "exact scene": exact, "CIDEr-D ÷ grammar's": "≥ 0.97"}
+            for k, (name, asked) in enumerate(measures.items(), start=1):
+                rows.append(["captioner", f"{name}, {split}", asked, f"{en[k]} / {zh[k]}"])
+    return rows
+
+
 def upscaler(pipe, judge, count):
     """Rows of what the upscaler gains on Lanczos, picture by picture, and of the seams that it leaves."""
-    if not models.folder_of("upscaler").is_dir():
-        print("upscaler: skipped, there is no data/models/upscaler; train it with: python scripts/train_upscaler.py")
+    if absent("upscaler"):
         return []
     model, drawn = models.load("upscaler"), scenes.samples(count, "test", seed=8)
     found, rows = evaluation.against_lanczos(model, pipe.vae, judge, drawn), []
@@ -194,6 +223,7 @@ def main():
         ["text-to-image", "style", "≥ 0.95", en.of("style")],
         ["text-to-image", "six tasks, Chinese - English", "within 0.02", f"{zh.overall.mean - en.overall.mean:+.3f}"],
         ["text-to-image", "distance to the nearest training picture ÷ that of fresh drawings", "≈ 1", f"{near:.2f}"],
+        *readers(8 * args.count),
         *upscaler(pipe, judge, 4 * args.count),
     ]
     heads = ["prompts", "overall", *evaluation.TASKS, "background", "style", "exact"]

@@ -1,7 +1,9 @@
-"""Train the autoencoder: the encoder learns the best linear code of a picture, the decoder learns to undo it."""
+"""Train the autoencoder: the encoder learns how a picture looks and what it shows, the decoder to paint both again."""
 
 import argparse
 import json
+import random
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -9,9 +11,13 @@ from safetensors.torch import load_file, save_file
 
 from aigc_course import evaluation, losses, models, runtime, scenes, training
 
+CELL = models.PICTURE // models.LATENT[1]  # pixels that one place of a latent stands for
+WINDOW = 10  # places across a part that is trained on; every fourth batch is of whole pictures
+SPREAD = 1.2  # the most noise on the look that the decoder is given
+
 
 def pictures_of(samples):
-    """What a batch of the stream is: the drawn pictures, (B, 3, H, W) in [-1, 1]."""
+    """The drawn pictures, (B, 3, H, W) in [-1, 1]."""
     return scenes.pictures(samples, models.PICTURE)
 
 
@@ -24,26 +30,73 @@ def patch_code(file):
     return models.PatchCode(**load_file(file))
 
 
-def objective(code):
-    """Encoder: squared distance to the code.  Decoder: absolute, squared and edge error, from a slightly noisy code."""
+def lesson(code, samples):
+    """A batch of pictures and latents: parts around a thing, or, one time in four, a quarter as many whole ones."""
+    whole = samples[0].seed % 4 == 0
+    samples = samples[: len(samples) // 4] if whole else samples
+    pictures = pictures_of(samples)
+    latents = torch.cat([code.encode(pictures), models.meaning(samples)], 1)
+    if whole:
+        return {"pictures": pictures, "latents": latents}
+    parts = [part(*rows, sample) for *rows, sample in zip(pictures, latents, samples, strict=True)]
+    pictures, latents = map(torch.stack, zip(*parts, strict=True))
+    return {"pictures": pictures, "latents": latents}
 
-    def loss(model, pictures, generator):
-        pictures = pictures.contiguous(memory_format=torch.channels_last)
-        target = code.encode(pictures)
-        noise = torch.randn(target.shape, generator=generator, device=target.device)
-        decoded = model.decode(target + 0.05 * noise).sample
-        faithful = losses.reconstruction(decoded, pictures, "l1") + 0.5 * losses.reconstruction(decoded, pictures, "l2")
-        encoded = model.encode(pictures).latent_dist.mean
-        return faithful + 0.5 * losses.edges(decoded, pictures) + (encoded - target).square().mean()
 
-    return loss
+def part(picture, latent, sample):
+    """A window of a picture, and of its latent, with one of its things somewhere inside."""
+    rng, side = random.Random(sample.seed), models.LATENT[1]
+    thing = rng.choice(sample.scene.things)
+    down, across = (
+        min(max(round(at * side - WINDOW / 2 + rng.uniform(-2, 2)), 0), side - WINDOW) for at in (thing.y, thing.x)
+    )
+    window = [slice(start, start + WINDOW) for start in (down, across)]
+    pixels = [slice(CELL * one.start, CELL * one.stop) for one in window]
+    return picture[:, pixels[0], pixels[1]], latent[:, window[0], window[1]]
+
+
+def objective(model, batch, generator):
+    """Encoder: squared distance to the latent.  Decoder: absolute, squared and edge error of what it paints.
+
+    One half of a batch is decoded from what the encoder says, the other from the true latent with noise on the look,
+    more or less of it: as a denoiser leaves it, so that the decoder learns to trust the meaning where the look is vague
+    (as Zheng et al. 2025 train the decoder of a representation autoencoder).
+    """
+    pictures = batch["pictures"].contiguous(memory_format=torch.channels_last)
+    encoded = model.encode(pictures).latent_dist.mean
+    n, k = len(pictures) // 2, models.LOOK
+    noise = torch.randn(batch["latents"][n:].shape, generator=generator, device=generator.device).to(encoded)
+    much = torch.rand(len(noise), 1, 1, 1, generator=generator, device=generator.device).to(encoded)
+    noise[:, :k] *= SPREAD * much.square()
+    noise[:, k:] *= 0.1
+    decoded = model.decode(torch.cat([encoded[:n].detach(), batch["latents"][n:] + noise])).sample
+    faithful = losses.reconstruction(decoded, pictures, "l1") + 0.5 * losses.reconstruction(decoded, pictures, "l2")
+    return faithful + 0.5 * losses.edges(decoded, pictures) + (encoded - batch["latents"]).square().mean()
+
+
+def measured(model, code, count=256):
+    """Prints PSNR on the validation split: encoded and decoded, and from the true latent with noise on its look."""
+    drawn = scenes.samples(count, "validation")
+    pictures = pictures_of(drawn).to(runtime.device())
+    look, what = code.encode(pictures), models.meaning(drawn).to(pictures)
+    with torch.no_grad():
+        encoded = model.encode(pictures).latent_dist.mode()
+        ways = {"encoded and decoded": model.decode(encoded).sample, "linear code and back": code.decode(look)}
+        for spread in (0.0, 0.5, 1.0):
+            noisy = look + spread * torch.randn(look.shape, generator=runtime.generator(0)).to(look)
+            for name, told in (("true meaning", what), ("no meaning", torch.zeros_like(what))):
+                ways[f"noise {spread}, {name}"] = model.decode(torch.cat([noisy, told], 1)).sample
+    for name, back in ways.items():
+        print(f"validation PSNR, {name}: {evaluation.interval(evaluation.psnr(back.clamp(-1, 1), pictures))} dB")
+    share = ((encoded[:, models.LOOK :] - what).square().mean() / what.square().mean()).item()
+    print(f"meaning as encoded: squared error {share:.3f} of its square")
 
 
 def main():
     """Train, measure, and keep the model beside its checkpoints."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=1700)
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--batch", type=int, default=24, help="parts of pictures; of whole ones, a quarter as many")
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--seed", type=int, default=0, help="which scenes")
     parser.add_argument("--go-on", action="store_true", help="start from the shipped weights, not from nothing")
@@ -55,12 +108,12 @@ def main():
     code = patch_code(args.folder / "code.safetensors")
     model = models.load("text-to-image").vae if args.go_on else models.autoencoder()
     model = model.to(runtime.device(), memory_format=torch.channels_last)
-    count = args.steps * args.batch
-    stream = scenes.SceneStream("train", count, args.batch, args.seed, make=pictures_of, workers=args.workers)
+    count, make = args.steps * args.batch, partial(lesson, code)
+    stream = scenes.SceneStream("train", count, args.batch, args.seed, make=make, workers=args.workers)
     history = training.fit(
         model,
         stream,
-        objective(code),
+        objective,
         args.steps,
         learning_rate=args.rate,
         ema=0.995,
@@ -68,12 +121,7 @@ def main():
         folder=args.folder / "checkpoint",
         save_every=100,
     )
-    test = pictures_of(scenes.samples(256, "validation")).to(runtime.device())
-    with torch.no_grad():
-        decoded = model.decode(model.encode(test).latent_dist.mode()).sample.clamp(-1, 1)
-    ways = {"autoencoder": decoded, "linear code and back": code.decode(code.encode(test)).clamp(-1, 1)}
-    for name, back in ways.items():
-        print(f"validation PSNR, {name}: {evaluation.interval(evaluation.psnr(back, test))} dB")
+    measured(model, code)
     model.save_pretrained(args.folder / "model")
     earlier = [run for run in models.recipe_of("text-to-image") if run["part"] == "autoencoder"] if args.go_on else []
     told = {name: vars(args)[name] for name in ("steps", "batch", "rate", "seed", "precision")}

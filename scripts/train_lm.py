@@ -22,7 +22,7 @@ tokenizer = AutoTokenizer.from_pretrained("data/models/lm")
 |---|---|
 | class | `GPT2LMHeadModel`, {layers} layers of {width}, {parameters:,} numbers in half precision |
 | data | full captions of {captions:,} random training scenes, half of them Chinese, each told once |
-| training | {steps:,} steps of {batch}, AdamW, {precision}, {minutes:.0f} minutes |
+| training | {steps:,} steps of {batch}, Muon, {precision}, {minutes:.0f} minutes |
 | remade by | `python scripts/train_lm.py` |
 | licence | code Apache-2.0, weights CC BY 4.0 |
 
@@ -66,21 +66,22 @@ def table(model, tokenizer, count):
         least = torch.tensor([scenes.surprise(*pair, language) for pair in zip(facts, texts, strict=True)])
         tagged = [f"<{language}>{text}" for text in texts]
         tokens = tokenizer(tagged, padding=True, return_tensors="pt").input_ids.to(model.device)
-        logits = torch.cat([model(some).logits.float() for some in tokens.split(256)])
+        pad = tokenizer.pad_token_id
+        logits = torch.cat([model(some, attention_mask=some != pad).logits.float() for some in tokens.split(256)])
         asked = tokens[:, 2:]  # <s> and the language are given
-        mine = losses.surprise(logits[:, 1:-1], asked, tokenizer.pad_token_id).cpu()
-        scale = len(texts) / (asked != tokenizer.pad_token_id).sum().item()
+        mine = losses.surprise(logits[:, 1:-1], asked, pad).cpu()
+        scale = len(texts) / (asked != pad).sum().item()
         above = evaluation.interval((mine - least) * scale)
-        rows.append([language, f"{mine.mean() * scale:.4f}", f"{least.mean() * scale:.4f}", str(above)])
+        rows.append([language, f"{mine.mean() * scale:.4f}", f"{least.mean() * scale:.4f}", f"{above:.4f}"])
     return rows
 
 
 def main():
     """Train, measure, ship."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rate", type=float, default=5e-3)
     parser.add_argument("--precision", default=runtime.training_precision(), help="bf16 or fp32")
     parser.add_argument("--count", type=int, default=2000, help="captions on which it is measured")
     parser.add_argument("--folder", type=Path, default=Path("runs/lm"))
@@ -89,7 +90,7 @@ def main():
     tokenizer = models.load("tokenizer")
     model = models.language_model(tokenizer).to(runtime.device())
     stream = scenes.SceneStream("train", args.steps * args.batch, args.batch, seed=11, make=Told(tokenizer))
-    dials = dict(learning_rate=args.rate, weight_decay=0.01, ema=0.998, precision=args.precision)
+    dials = dict(optimiser=training.muon(model, args.rate), ema=0.998, precision=args.precision)
     history = training.fit(model, stream, objective(tokenizer.pad_token_id), args.steps, folder=args.folder, **dials)
     rows = table(model, tokenizer, args.count)
     facts = dict(layers=model.config.n_layer, width=model.config.n_embd, minutes=history.seconds[-1] / 60)

@@ -1,12 +1,15 @@
 """The shipped models: they load with the stock library alone, and what they draw follows the words."""
 
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+import train_autoencoder
+import train_text_encoder
 
 from aigc_course import evaluation, models, runtime, sampling, scenes
 
@@ -110,5 +113,50 @@ def test_the_upscaler_is_better_than_lanczos_and_leaves_no_seam(pipe):
 
 def test_the_recipes_are_where_the_makefile_calls_them():
     made = Path(__file__).parents[1] / "Makefile"
-    for script in ("train_tokenizer.py", "train_autoencoder.py", "train_text_to_image.py", "train_upscaler.py"):
+    for script in (Path(__file__).parents[1] / "scripts").glob("train_*.py"):
+        script = script.name
         assert f"scripts/{script}" in made.read_text() and (made.parent / "scripts" / script).is_file()
+
+
+def test_the_text_encoder_is_asked_for_what_a_caption_says_and_not_for_what_it_leaves_out():
+    def answered(text):
+        answers = train_text_encoder.answers(scenes.read_caption(text))
+        asked = zip(train_text_encoder.QUESTIONS.items(), answers, strict=True)
+        return {question: options[answer] for (question, options), answer in asked}
+
+    single = answered("two small red cats at sea")
+    assert single["name"] == "cat" and single["count"] == 2 and single["background"] == "sea"
+    assert single["style"] is None and single["second name"] is None and single["relation"] is None
+    pair = answered("neon sign of a blue star to the right of a green boat")
+    assert (pair["name"], pair["second name"], pair["second colour"]) == ("boat", "star", "blue")
+    assert pair["relation"] == "left of" and pair["size"] is None and pair["style"] == "neon"
+
+
+def test_what_the_text_encoder_hears_states_true_facts_in_both_languages():
+    languages = set()
+    for sample in scenes.samples(60):
+        text = train_text_encoder.told(sample.scene.facts, random.Random(sample.seed))
+        assert evaluation.agrees(text, sample.scene)
+        languages.add(text.isascii())
+    assert languages == {True, False}
+
+
+def test_a_part_of_a_picture_keeps_the_part_of_the_latent_that_belongs_to_it():
+    (sample,) = scenes.samples(1)
+    pictures, latents = train_autoencoder.pictures_of([sample]), models.meaning([sample])
+    code = models.PatchCode.fit(scenes.pictures(scenes.samples(20), models.PICTURE))
+    latents = torch.cat([code.encode(pictures), latents], 1)
+    pixels, places = train_autoencoder.part(pictures[0], latents[0], sample)
+    assert places.shape == (models.LATENT[0], train_autoencoder.WINDOW, train_autoencoder.WINDOW)
+    torch.testing.assert_close(code.encode(pixels[None])[0], places[: models.LOOK])
+    assert places[models.LOOK + 6].max() == 1, "no thing in the part"
+
+
+def test_a_lesson_of_the_autoencoder_teaches_the_encoder_both_halves_and_the_decoder():
+    model = models.autoencoder(widths=(8, 8, 8, 8))
+    code = models.PatchCode.fit(scenes.pictures(scenes.samples(20), models.PICTURE))
+    batch = train_autoencoder.lesson(code, scenes.samples(4))
+    train_autoencoder.objective(model, batch, runtime.generator(0)).backward()
+    assert batch["pictures"].shape[-1] == train_autoencoder.CELL * batch["latents"].shape[-1]
+    halves = model.quant_conv.weight.grad[: models.LATENT[0]].flatten(1).norm(dim=1)
+    assert (halves > 0).all() and (model.decoder.conv_in.weight.grad.flatten(2).norm(dim=(0, 2)) > 0).all()

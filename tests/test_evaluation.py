@@ -1,15 +1,16 @@
 """The evaluation room: each measure against a library, a known answer, or a control that must fail."""
 
-import importlib.util
 import json
 import math
 import random
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
+import evaluate
 import pytest
 import torch
+import train_parser
+import train_upscaler
 from skimage.metrics import peak_signal_noise_ratio
 from test_models import tiny_upscaler
 from torch.nn import functional as F
@@ -61,7 +62,8 @@ def test_about_nine_in_ten_intervals_of_ninety_per_cent_hold_the_true_mean():
 def test_an_interval_prints_in_two_digits_and_repeats_with_its_seed():
     values = [0, 1, 1, 1, 0, 1, 1, 1]
     assert str(evaluation.interval([True] * 9)) == "1.00 [1.00, 1.00]"
-    assert f"{evaluation.Interval(0.934, 0.9, 0.951)}" == "0.93 [0.90, 0.95]"
+    found = evaluation.Interval(0.934, 0.9, 0.951)
+    assert f"{found}" == str(found) == "0.93 [0.90, 0.95]" and f"{found:.3f}" == "0.934 [0.900, 0.951]"
     assert evaluation.interval(values, seed=1) == evaluation.interval(values, seed=1)
 
 
@@ -367,7 +369,7 @@ def test_weathering_is_slight_and_repeats_with_its_generator():
 
 
 def test_the_judge_is_taught_every_split_but_the_one_that_measures_it():
-    recipe = script("train_parser")
+    recipe = train_parser
     taught = [recipe.chosen(lent) for lent in scenes.samples(300, seed=recipe.SEED)]
     assert {scenes.split_of(item.scene) for item in taught} == set(scenes.SPLITS) - {"test"}
     assert {len(item.scene.things) for item in taught} == {1, 2, 3, 4} and any(item.scene.is_pair for item in taught)
@@ -445,18 +447,10 @@ def test_the_null_model_is_the_product_of_the_shares():
     assert evaluation.if_independent(found, ("thing", "colour", "style")) == 0.25
 
 
-def script(name):
-    """A file of scripts/ as a module."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_shuffled_control_gives_each_prompt_the_picture_of_another_of_its_kind():
     asked = evaluation.questions(5)
     pictures = torch.arange(15)
-    moved = script("evaluate").shuffled(SimpleNamespace(asked=asked, pictures=pictures))
+    moved = evaluate.shuffled(SimpleNamespace(asked=asked, pictures=pictures))
     assert sorted(moved.tolist()) == list(range(15)) and not (moved == pictures).any()
     assert torch.equal(moved // 5, pictures // 5)  # one thing, two, several: never mixed
 
@@ -464,7 +458,7 @@ def test_the_shuffled_control_gives_each_prompt_the_picture_of_another_of_its_ki
 def test_the_table_by_distance_counts_every_picture_once():
     asked = scenes.samples(20, "held-out") + scenes.samples(10, "test")
     report = evaluation.examine(judge_of(asked), torch.zeros(30, 1), asked)
-    table = script("evaluate").distances(SimpleNamespace(asked=asked, report=report))
+    table = evaluate.distances(SimpleNamespace(asked=asked, report=report))
     assert [step for step, *_ in table] == [0, 1, 2] and sum(count for _, count, *_ in table) == 30
     assert {exact.mean for *_, exact, _ in table} == {1.0} and {null for *_, null in table} == {"1.00"}
 
@@ -544,7 +538,7 @@ def test_a_seam_is_measured_where_tiles_overlap_too_little():
 
 
 def test_the_upscaler_is_taught_the_same_square_small_and_large_and_squares_differ_from_pass_to_pass():
-    lesson = script("train_upscaler")
+    lesson = train_upscaler
     drawn, large = (scenes.pictures_as_bytes([CAT, PAIR] * 2, side) for side in (128, 512))
     squares = lesson.Squares(drawn, drawn, large)
     batch = squares(torch.arange(4), 0)
@@ -560,11 +554,20 @@ def test_the_card_of_the_upscaler_tells_where_lanczos_is_better_and_the_style_th
     ours = {given: torch.tensor(values) for given, values in (("drawn", [3.0] * 4), ("autoencoded", [4.0, 1, 3, 3]))}
     found = {(given, "upscaler"): {"PSNR": values} for given, values in ours.items()}
     found |= {(given, "Lanczos"): {"PSNR": torch.full((4,), 2.0)} for given in ours}
-    told = script("train_upscaler").failures(found, drawn)
+    told = train_upscaler.failures(found, drawn)
     assert told == dict(worse=0.25, drawn_worse=0.0, style="neon", least=0.0)
 
 
 def test_an_upscaler_that_is_not_there_is_skipped_with_a_reason(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("AIGC_DATA", str(tmp_path))
-    assert script("evaluate").upscaler(None, None, 4) == []
+    assert evaluate.upscaler(None, None, 4) == []
     assert "skipped, there is no data/models/upscaler; train it with" in capsys.readouterr().out
+
+
+def test_readers_that_are_not_there_are_skipped_each_with_a_reason(tmp_path, monkeypatch, capsys):
+    tokenizer = models.load("tokenizer")
+    monkeypatch.setattr(models, "load", lambda name: tokenizer)
+    monkeypatch.setenv("AIGC_DATA", str(tmp_path))
+    assert evaluate.readers(4) == []
+    told = capsys.readouterr().out
+    assert all(f"{name}: skipped" in told for name in ("clip", "lm", "captioner"))

@@ -129,7 +129,7 @@ def test_latents_of_the_patch_code_have_mean_0_and_on_average_variance_1(drawn):
     latents = models.PatchCode.fit(drawn).encode(drawn).transpose(0, 1).flatten(1)  # (C, all places)
     covariance = latents.cov()
     variance = covariance.diagonal()
-    assert latents.shape[0] == models.LATENT[0] and latents.mean(1).abs().max() < 1e-4
+    assert latents.shape[0] == models.LOOK and latents.mean(1).abs().max() < 1e-4
     assert variance.mean() == pytest.approx(1, abs=1e-3) and (variance.diff() <= 0).all()
     assert (covariance - variance.diag()).abs().max() < 1e-3
 
@@ -148,8 +148,52 @@ def test_a_place_in_the_patch_code_sees_its_own_patch_alone(drawn):
     changed = picture.clone()
     changed[:, :, 2 * side : 3 * side, 5 * side : 6 * side] *= -0.5
     moved = (code.encode(changed) - code.encode(picture)).abs().amax((0, 1)) > 1e-6
-    assert code.encode(picture).shape == (1, *models.LATENT)
+    assert code.encode(picture).shape == (1, models.LOOK, *models.LATENT[1:])
     assert moved.nonzero().tolist() == [[2, 5]]
+
+
+def told(**changes):
+    """The meaning of one scene: (C, 16, 16)."""
+    thing = scenes.Thing(**{"name": "house", "colour": "red", "size": "large", "x": 0.5, "y": 0.5} | changes)
+    return models.meaning([scenes.Scene((thing,), "sea", "ink")])[0]
+
+
+def told_of(place, style):
+    """The meaning of a scene in a place and a style."""
+    return models.meaning([scenes.Scene((scenes.Thing("cat", "red"),), place, style)])[0]
+
+
+def test_every_word_has_a_meaning_of_its_own():
+    for options, place in (
+        ([told(name=name)[9:13, 8, 8] for name in scenes.THINGS], "name"),
+        ([told(colour=colour)[13:16, 8, 8] for colour in scenes.COLOURS], "colour"),
+        ([told_of("sea", style)[:6, 0, 0] for style in scenes.STYLES], "style"),
+        ([told_of(place, "flat")[:6, 0, 0] for place in scenes.BACKGROUNDS], "place"),
+    ):
+        assert len({tuple(bits.tolist()) for bits in options}) == len(options), place
+        assert all((bits.abs() > 0.4).any() for bits in options), place
+
+
+def test_the_meaning_of_a_thing_fills_its_box_and_nothing_else():
+    for size, half in scenes.SIZES.items():
+        inside = told(size=size, x=0.25, y=0.5)[6]
+        assert inside.sum().item() == pytest.approx((2 * half * 16) ** 2, rel=1e-4)  # its area, in places
+        assert inside[:, 9:].abs().max() == 0 and inside[8, 4] == 1
+    assert told()[6:, 0].abs().max() == 0 and (told()[:6].flatten(1).std(1) < 1e-6).all()
+
+
+def test_the_meaning_of_a_thing_runs_from_minus_one_to_one_across_and_down_its_box():
+    across, down = told()[7:9]
+    row, column = across[8, 5:11], down[5:11, 8]
+    assert (row.diff() > 0).all() and row.abs().max() <= 1 and torch.equal(row, column)
+    assert row.mean().abs() < 1e-6
+
+
+def test_a_later_thing_hides_the_meaning_of_an_earlier_one():
+    red, blue = scenes.Thing("cat", "red", x=0.4), scenes.Thing("star", "blue", x=0.6)
+    both = models.meaning([scenes.Scene((red, blue))])[0]
+    alone = models.meaning([scenes.Scene((blue,))])[0]
+    assert torch.equal(both[9:, 8, 9], alone[9:, 8, 9]) and not torch.equal(both[9:, 8, 5], alone[9:, 8, 5])
 
 
 def test_the_pipeline_saves_and_loads_with_the_stock_classes_alone(tmp_path):

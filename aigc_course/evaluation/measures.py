@@ -32,7 +32,10 @@ class Interval:
     high: float
 
     def __repr__(self) -> str:
-        return f"{self.mean:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        return f"{self:.2f}"
+
+    def __format__(self, form: str) -> str:
+        return "{0:{3}} [{1:{3}}, {2:{3}}]".format(self.mean, self.low, self.high, form or ".2f")
 
 
 def interval(values: Tensor | Sequence[float], confidence: float = 0.95, seed: int = 0, rounds: int = 2000) -> Interval:

@@ -6,6 +6,7 @@ in the same role, which is never downloaded unless `download=True` asks for it.
 
 from aigc_course.models.cast import (
     LATENT,
+    LOOK,
     PICTURE,
     TEXT,
     PatchCode,
@@ -20,13 +21,16 @@ from aigc_course.models.cast import (
 )
 from aigc_course.models.hub import CHECKPOINTS, Checkpoint, checkpoint_folder
 from aigc_course.models.loading import load
+from aigc_course.models.meaning import MEANING, meaning
 from aigc_course.models.storage import MANIFEST, RECIPE, folder_of, recipe_of, save, seal, verify
 from aigc_course.models.upscaler import Upscaler
 
 __all__ = [
     "CHECKPOINTS",
     "LATENT",
+    "LOOK",
     "MANIFEST",
+    "MEANING",
     "PICTURE",
     "RECIPE",
     "TEXT",
@@ -41,6 +45,7 @@ __all__ = [
     "folder_of",
     "language_model",
     "load",
+    "meaning",
     "pipeline",
     "recipe_of",
     "save",

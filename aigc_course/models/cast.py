@@ -9,8 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from aigc_course.models.meaning import MEANING
+
 PICTURE = 128  # height and width in pixels of what the cast draws
-LATENT = (16, 16, 16)  # channels, height, width of a picture's latent
+LOOK = 16  # channels of a latent that say how a picture looks; the others say what is where
+LATENT = (LOOK + MEANING, 16, 16)  # channels, height, width of a picture's latent
 TEXT = (32, 128)  # tokens a prompt may have, width of their vectors
 
 
@@ -18,9 +21,10 @@ TEXT = (32, 128)  # tokens a prompt may have, width of their vectors
 class PatchCode:
     """The best linear code of a picture: the leading principal components of its square patches.
 
-    It needs no training; the autoencoder's encoder learns to compute it, the decoder to undo it, so a denoiser can
-    be trained on codes before either is ready.  A component of spread s is divided by √s: coarse structure stays
-    larger than detail, and a denoiser settles it first.  mean: (D,);  basis: (D, C);  spread: (C,), D = 3 · patch².
+    It is the look of a picture in its latent.  It needs no training; the autoencoder's encoder learns to compute it,
+    the decoder to undo it, so a denoiser can be trained on codes before either is ready.  A component of spread s is
+    divided by √s: coarse structure stays larger than detail, and a denoiser settles it first.
+    mean: (D,);  basis: (D, C);  spread: (C,), D = 3 · patch².
     """
 
     mean: torch.Tensor
@@ -28,7 +32,7 @@ class PatchCode:
     spread: torch.Tensor
 
     @classmethod
-    def fit(cls, pictures: torch.Tensor, channels: int = LATENT[0], patch: int = PICTURE // LATENT[1]) -> PatchCode:
+    def fit(cls, pictures: torch.Tensor, channels: int = LOOK, patch: int = PICTURE // LATENT[1]) -> PatchCode:
         """Measure the code on pictures (B, 3, H, W); a few thousand are plenty."""
         rows = _patches(pictures, patch).flatten(0, 2).double()
         mean = rows.mean(0)

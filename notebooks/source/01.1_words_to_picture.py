@@ -34,7 +34,7 @@ plotting.show_images(pictures, [f"seed {seed}" for seed in (1, 2, 3, 4)], alt=f"
 
 # %% [markdown] lang="en"
 # Place and colour are in all four; the house itself is roughly cut, because this small model has trained for only a
-# few hours on two processor cores. What the words leave open (how large, where) is decided by the
+# few hours on two processor cores. What the words leave open (how large, which kind of roof) is decided by the
 # **seed**: the noise in which each picture began. The same seed gives the same picture again, which we can check.
 
 # %%
@@ -113,8 +113,9 @@ print("pictures, tokens, numbers for each token:", tuple(text.shape))
 # %% [markdown] lang="en"
 # ### Noise becomes a latent
 #
-# The denoiser does not see pixels. It works on a **latent**, a much smaller block of numbers. We draw one of pure
-# noise, as every picture begins.
+# The denoiser does not see pixels. It works on a **latent**, a much smaller block of numbers. Half of its channels say
+# how a picture *looks*; the other half say what is *where*: the style, the place, and for each thing a box with its
+# name and colour in it (`models.meaning`). We draw one of pure noise, as every picture begins.
 
 # %%
 x_T = sampling.start_noise(pipe, [3])
@@ -173,17 +174,21 @@ plotting.show_images([mine[0], pictures[2]], ["our loop", "the first figure, see
 
 # %% [markdown] lang="en"
 # The two pictures are one. To see the walk itself, we collect what the model expects to find at its end, after
-# each step. Look at what is decided first, and what last.
+# each step. Above, the expected picture; below, the one channel that says "here is a thing". Look at what is decided
+# first, and what last.
 
 # %%
 seen = []
 sampling.words_to_pictures(pipe, [prompt], seed=3, on_step=seen.append)
 chosen = [seen[k] for k in (0, 4, 9, 14, 24)]
-plotting.show_strip(sampling.decode(pipe, torch.cat([s.x0 for s in chosen])), [f"step {s.number}" for s in chosen], "The expected picture sharpens over 25 steps", scale=0.6)
+expected = torch.cat([s.x0 for s in chosen])
+here = expected[:, models.LOOK + 6, None].expand(-1, 3, -1, -1).clamp(0, 1).repeat_interleave(8, 2).repeat_interleave(8, 3)
+titles = [f"step {s.number}" for s in chosen] + ["a thing is here"] * 5
+plotting.show_images(torch.cat([sampling.decode(pipe, expected), 2 * here - 1]), titles, columns=5, scale=0.7, alt="The expected picture sharpens over 25 steps; the place of the house is known from the start")
 
 # %% [markdown] lang="en"
-# Sky and ground come first, then a patch of red in its place, then the edges of both: from coarse to fine, as noise
-# hides fine things longest.
+# What is where comes first, then colours in their places, then the edges: from coarse to fine, as noise hides fine
+# things longest.
 
 # %% [markdown] lang="en"
 # ## One dial: how hard should the words pull?

@@ -30,8 +30,9 @@ print(runtime.summary())
 # %% [markdown] lang="en"
 # ## What we are after
 #
-# The shipped autoencoder turns a picture of 128 × 128 × 3 numbers into a code of 16 × 16 × 16, and back. Look for what
-# the copy lost: first the pictures, then three of the sixteen channels of their codes, then the copies.
+# The shipped autoencoder turns a picture of 128 × 128 × 3 numbers into a code of 16 × 16 × 32, and back: sixteen
+# channels for the look, and sixteen that it was taught to fill with what is where. Look for what the copy lost: first
+# the pictures, then three channels of the look, then the copies.
 
 # %%
 vae = models.load("text-to-image").vae
@@ -42,7 +43,7 @@ with torch.no_grad():
     code = vae.encode(pictures).latent_dist.mode()
     copies = vae.decode(code).sample
 channels = F.interpolate((code[:, :3] / 3).clamp(-1, 1), scale_factor=8)
-rows = ["picture"] * 3 + ["its code, 3 of 16 channels"] * 3 + ["copy"] * 3
+rows = ["picture"] * 3 + ["its code, 3 of 32 channels"] * 3 + ["copy"] * 3
 plotting.show_images(torch.cat([pictures, channels, copies.clamp(-1, 1)]), rows, columns=3, scale=0.8)
 
 # %% [markdown] lang="en"
@@ -187,7 +188,7 @@ def silhouettes(names, count):
 
 
 shapes = silhouettes(["star", "heart", "house", "fish"], 1000)
-plotting.show_images(shapes[:8], columns=8, scale=0.9)
+plotting.show_images(shapes[:8], columns=8, scale=0.8)
 
 # %% [markdown] lang="en"
 # The network, and its loss: (3) with $\sigma=1$ and (4), weighed by $\beta$.
@@ -236,7 +237,7 @@ dice = torch.randn(9, 2, generator=runtime.generator(1))
 with torch.no_grad():
     drawings = torch.cat([model.decode(dice) for model in trained.values()]).clamp(-1, 1)
 titles = [f"β = {beta}" if k == 0 else " " for beta in trained for k in range(9)]
-plotting.show_images(drawings, titles, columns=9, scale=0.75, alt="Silhouettes drawn from random codes: one row for each weight")
+plotting.show_images(drawings, titles, columns=9, scale=0.6, alt="Silhouettes drawn from random codes: one row for each weight")
 
 # %% [markdown] lang="en"
 # The two terms of (1), and what the pictures look like after code and back:
@@ -361,7 +362,7 @@ told = [single(k) for k in range(1024)]
 told = [scene for scene in told if not scenes.held_out(scene)]
 seen = scenes.pictures(told, 32, seeds=list(range(len(told))))
 names = torch.tensor([[list(scenes.THINGS).index(t.name), 16 + list(scenes.COLOURS).index(t.colour)] for (t,) in (s.things for s in told)])
-plotting.show_images(seen[:8], [f"{s.things[0].colour} {s.things[0].name}" for s in told[:8]], columns=8, scale=0.85)
+plotting.show_images(seen[:8], [f"{s.things[0].colour} {s.things[0].name}" for s in told[:8]], columns=8, scale=0.75)
 
 # %% [markdown] lang="en"
 # The two towers, and batches of sixty-four. Watch the loss beside $\ln 64$, which is what

@@ -183,6 +183,9 @@ ddim = (sympy.sqrt(B) * clean + sympy.sqrt(1 - B) * e) / sympy.sqrt(B)
 euler = x / sympy.sqrt(A) + (sympy.sqrt((1 - B) / B) - sympy.sqrt((1 - A) / A)) * e
 print("symbolic zero of (5):", sympy.simplify(ddim - euler))
 
+# %% [markdown] lang="en"
+# The same with numbers: the mixture and the Euler step, on random pictures.
+
 # %%
 x_t, noise = torch.randn(2, 8, 4, 16, 16, generator=runtime.generator(3), dtype=torch.float64)
 now, after = torch.full((8,), 0.3, dtype=torch.float64), torch.full((8,), 0.5, dtype=torch.float64)
@@ -358,6 +361,9 @@ def far(points):
 asked = [1, 2, 4, 8, 50]
 rows = [[n, far(walk(speed, start, n)[:, -1]), far(walk(learnt, start, n)[:, -1])] for n in asked]
 plotting.show_table([*rows, ["fresh points", *[far(cloud("star", 400, seed=8).flatten(1))] * 2]], ["steps", "teacher", "student"])
+
+# %% [markdown] lang="en"
+# The student walks in one, four and fifty steps; look at whether its roads are straight now.
 
 # %%
 walks = {f"student, steps: {n}": walk(learnt, start, n) for n in (1, 4, 50)}

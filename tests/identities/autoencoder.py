@@ -56,4 +56,3 @@ def contrastive_gradient(n=6, d=4, scale=5.0):
     over_u = scale * over_logits @ v
     derived = (over_u - u * (u * over_u).sum(1, keepdim=True)) / length  # a unit vector only turns
     return (found - derived).abs().max().item()
-
