@@ -59,7 +59,7 @@ def start_noise(pipe: Any, seeds: list[int]) -> Tensor:
 # --- the model, asked with words ----------------------------------------------------------------------------
 
 
-def guided(pipe: Any, prompts: list[str], scale: float = 4.0, negative: str = "") -> Callable[[Tensor, int], Tensor]:
+def guided(pipe: Any, prompts: list[str], scale: float = 2.0, negative: str = "") -> Callable[[Tensor, int], Tensor]:
     """The velocity as a function of (x_t, t), pulled towards the prompts and away from the negative one.
 
     Ho & Salimans 2022: `diffusion.guide` of two predictions, made in one batch.  scale 1 asks only once.
@@ -141,7 +141,7 @@ def words_to_pictures(
     pipe: Any,
     prompts: list[str],
     steps: int = 25,
-    scale: float = 4.0,
+    scale: float = 2.0,
     seed: int | list[int] = 0,
     on_step: Callable[[Step], Any] | None = None,
 ) -> Tensor:

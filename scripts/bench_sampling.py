@@ -25,7 +25,7 @@ def ours(pipe, steps):
 
 def stock(pipe, steps):
     """The library's pipeline, as it is called by its users."""
-    return pipe(PROMPTS, num_inference_steps=steps, guidance_scale=4.0, output_type="pt").images
+    return pipe(PROMPTS, num_inference_steps=steps, guidance_scale=2.0, output_type="pt").images
 
 
 def seconds(way, pipe, steps):

@@ -204,7 +204,7 @@ def main():
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--count", type=int, default=64, help="scenes of each kind: one thing, two, several")
     options.add_argument("--seeds", type=int, default=3)
-    options.add_argument("--scale", type=float, default=4.0, help="guidance")
+    options.add_argument("--scale", type=float, default=2.0, help="guidance")
     options.add_argument("--library", type=int, default=4000, help="training pictures to retrieve from")
     args = options.parse_args()
     judge, pipe = evaluation.load_parser(), models.load("text-to-image")

@@ -31,7 +31,7 @@ A stock `StableDiffusionPipeline`; nothing but the library is needed to load it:
 ```python
 from diffusers import DiffusionPipeline
 pipe = DiffusionPipeline.from_pretrained("data/models/text-to-image")
-pipe("a red house in a meadow", guidance_scale=4.0).images[0]
+pipe("a red house in a meadow", guidance_scale=2.0).images[0]
 ```
 
 | | |

@@ -33,8 +33,8 @@ pictures = sampling.words_to_pictures(pipe, [prompt] * 4, seed=1)
 plotting.show_images(pictures, [f"seed {seed}" for seed in (1, 2, 3, 4)], alt=f"Four pictures made from the prompt: {prompt}")
 
 # %% [markdown] lang="en"
-# Place and colour are in all four; the house itself is roughly cut, because this small model has trained for only a
-# few hours on two processor cores. What the words leave open (how large, which kind of roof) is decided by the
+# Place, colour and shape are in all four; edges are soft, because this small model has trained for only a few hours on
+# two processor cores. What the words leave open (how large, where the door and the windows are) is decided by the
 # **seed**: the noise in which each picture began. The same seed gives the same picture again, which we can check.
 
 # %%
@@ -168,7 +168,7 @@ print("end of the walk:", tuple(z.shape))
 
 # %%
 mine = sampling.decode(pipe, z)
-theirs = pipe(prompt, latents=x_T, num_inference_steps=25, guidance_scale=4.0, output_type="pt").images * 2 - 1
+theirs = pipe(prompt, latents=x_T, num_inference_steps=25, guidance_scale=2.0, output_type="pt").images * 2 - 1
 torch.testing.assert_close(mine, torch.as_tensor(theirs).cpu(), atol=2e-3, rtol=0)
 plotting.show_images([mine[0], pictures[2]], ["our loop", "the first figure, seed 3"])
 
@@ -206,22 +206,23 @@ pulled = [sampling.words_to_pictures(pipe, ["a purple cat in the snow"], scale=w
 plotting.show_images(pulled, [f"w = {w:g}" for w in scales], columns=5, alt="A purple cat in the snow at five guidance scales, from ignored to overdone", scale=0.5)
 
 # %% [markdown] lang="en"
-# Without guidance the picture drifts; with too much, colours burn and shapes break. The course uses $w=4$ unless it says otherwise.
+# Without the words anything may come; from $w=1$ on they are followed; with too much of them, colours burn and shapes
+# break. The course uses $w=2$ unless it says otherwise.
 
 # %% [markdown] lang="en"
 # ## Where it fails
 #
 # A small model has small powers, and we look at them. In the figures above, places, styles and colours came out
-# well, and the shapes of things only roughly. Below are prompts that need counting or the place of two things.
+# well, and shapes mostly. Below are prompts that need counting or the place of two things: look for a number that is
+# off by one, and for things on the wrong side.
 
 # %%
 hard = ["three orange fish at sea", "four white stars at night", "a red cat left of a blue house", "a green bird above a yellow car"]
 plotting.show_images(sampling.words_to_pictures(pipe, hard, seed=20), hard, columns=4, scale=0.6)
 
 # %% [markdown] lang="en"
-# Numbers and places are often right before shapes are; two things run into one, or share a colour. Larger models err
-# at the same tasks, later: counting, position and binding are three of the six tasks of the GenEval benchmark (Ghosh
-# et al. 2023). Words that the model never met cannot help it at all; the package names them.
+# What is asked for is there; how many and where comes last. Larger models err at the same tasks, later: counting,
+# position and binding are three of the six tasks of the GenEval benchmark (Ghosh et al. 2023). Words that the model never met cannot help it at all; the package names them.
 
 # %%
 wish = "a red elephant riding a bicycle"
