@@ -33,14 +33,14 @@ pictures = sampling.words_to_pictures(pipe, [prompt] * 4, seed=1)
 plotting.show_images(pictures, [f"seed {seed}" for seed in (1, 2, 3, 4)], alt=f"Four pictures made from the prompt: {prompt}")
 
 # %% [markdown] lang="en"
-# Place, colour and shape are in all four; edges are soft, because this small model has trained for only a few hours on
-# two processor cores. What the words leave open (how large, where the door and the windows are) is decided by the
-# **seed**: the noise in which each picture began. The same seed gives the same picture again, which we can check.
+# Place, colour and thing are in all four; edges are soft, and once two houses have run into one, because this small model
+# has trained for only a few hours on two processor cores. What the words leave open (how large, where the windows are) is
+# decided by the **seed**: the noise in which each picture began. The same seed gives the same picture again, which we can check.
 
 # %%
-again = sampling.words_to_pictures(pipe, [prompt], seed=3)
-torch.testing.assert_close(again[0], pictures[2], atol=1e-4, rtol=0)
-print("seed 3, drawn again: the same picture")
+again = sampling.words_to_pictures(pipe, [prompt], seed=2)
+torch.testing.assert_close(again[0], pictures[1], atol=1e-4, rtol=0)
+print("seed 2, drawn again: the same picture")
 
 # %% [markdown] lang="en"
 # The model knows a small world of its own, every word of which is drawn by the package `scenes`. This is the whole
@@ -118,7 +118,7 @@ print("pictures, tokens, numbers for each token:", tuple(text.shape))
 # name and colour in it (`models.meaning`). We draw one of pure noise, as every picture begins.
 
 # %%
-x_T = sampling.start_noise(pipe, [3])
+x_T = sampling.start_noise(pipe, [2])
 print("latent:", tuple(x_T.shape), "=", x_T.numel(), "numbers, where the picture has", pictures[0].numel())
 
 # %% [markdown] lang="en"
@@ -170,7 +170,7 @@ print("end of the walk:", tuple(z.shape))
 mine = sampling.decode(pipe, z)
 theirs = pipe(prompt, latents=x_T, num_inference_steps=25, guidance_scale=2.0, output_type="pt").images * 2 - 1
 torch.testing.assert_close(mine, torch.as_tensor(theirs).cpu(), atol=2e-3, rtol=0)
-plotting.show_images([mine[0], pictures[2]], ["our loop", "the first figure, seed 3"])
+plotting.show_images([mine[0], pictures[1]], ["our loop", "the first figure, seed 2"])
 
 # %% [markdown] lang="en"
 # The two pictures are one. To see the walk itself, we collect what the model expects to find at its end, after
@@ -179,7 +179,7 @@ plotting.show_images([mine[0], pictures[2]], ["our loop", "the first figure, see
 
 # %%
 seen = []
-sampling.words_to_pictures(pipe, [prompt], seed=3, on_step=seen.append)
+sampling.words_to_pictures(pipe, [prompt], seed=2, on_step=seen.append)
 chosen = [seen[k] for k in (0, 4, 9, 14, 24)]
 expected = torch.cat([s.x0 for s in chosen])
 here = expected[:, models.LOOK + 6, None].expand(-1, 3, -1, -1).clamp(0, 1).repeat_interleave(8, 2).repeat_interleave(8, 3)
