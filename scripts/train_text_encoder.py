@@ -93,8 +93,8 @@ def main():
     share = understood(model, lesson)
     print(f"captions of the test split understood in every point: {share:.3f}")
     model["encoder"].save_pretrained(args.folder / "model")
-    told = dict(part="text encoder", steps=args.steps, batch=args.batch, rate=args.rate, understood=share)
-    recipe = [told | dict(minutes=history.seconds[-1] / 60)]
+    run = dict(part="text encoder", steps=args.steps, batch=args.batch, rate=args.rate, understood=share)
+    recipe = [run | dict(minutes=history.seconds[-1] / 60)]
     (args.folder / models.RECIPE).write_text(json.dumps(recipe, indent=1), encoding="utf-8")
 
 

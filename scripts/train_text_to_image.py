@@ -141,11 +141,11 @@ def faithful(vae):
 
 def ran(args, history):
     """What one run was, for the recipe."""
-    told = {name: vars(args)[name] for name in ("steps", "batch", "rate", "scenes", "seed", "precision")}
+    run = {name: vars(args)[name] for name in ("steps", "batch", "rate", "scenes", "seed", "precision")}
     machine = runtime.summary().split(" · ")[1]
-    told |= dict(tasks=TASKS, focus=FOCUS, late=LATE, optimiser="Muon")
-    told |= dict(loss=history.smoothed(200)[-1], minutes=history.seconds[-1] / 60)
-    return dict(part="denoiser", machine=machine, **told)
+    run |= dict(tasks=TASKS, focus=FOCUS, late=LATE, optimiser="Muon")
+    run |= dict(loss=history.smoothed(200)[-1], minutes=history.seconds[-1] / 60)
+    return dict(part="denoiser", machine=machine, **run)
 
 
 def card(recipe, vae):
