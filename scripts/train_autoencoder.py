@@ -74,7 +74,7 @@ def objective(model, batch, generator):
     return faithful + 0.5 * losses.edges(decoded, pictures) + (encoded - batch["latents"]).square().mean()
 
 
-def measured(model, code, count=256):
+def measured(model, code, count=64):
     """Prints PSNR on the validation split: encoded and decoded, and from the true latent with noise on its look."""
     drawn = scenes.samples(count, "validation")
     pictures = pictures_of(drawn).to(runtime.device())
