@@ -65,7 +65,7 @@ def denoising(
 
     Ho et al. 2020, algorithm 1, weighted as in `min_snr_weight` (gamma None: not weighted).
     z: (B, C, h, w) clean latents;  text: (B, L, D) states of the text encoder;  the answer is `.sample`;
-    focus: (B, 1, h, w), how much each place counts, or None for all alike;
+    focus: (B, 1 or C, h, w), how much each place, or each of its channels, counts, or None for all alike;
     late: how steps are drawn, t = T u^(1/late): 1 evenly, 2 in proportion to t, most where there is much noise.
     """
     if late <= 0:

@@ -28,11 +28,11 @@ tokenizer = AutoTokenizer.from_pretrained("data/models/captioner")
 | licence | code Apache-2.0, weights CC BY 4.0 |
 
 On {count:,} scenes each.  "Above entropy": its cross-entropy less the exact entropy of the grammar's captions of a
-scene, in nats for each token.  "Exact": every fact told, and rightly.  CIDEr-D of its captions in units of what a
-fresh caption of the grammar reaches against the same five references.
+scene, in nats for each token.  "Exact": every fact told, and rightly.  BLEU-4 and CIDEr-D of its captions in units of
+what a fresh caption of the grammar reaches against the same five references.
 
-| | above entropy | exact | CIDEr-D ÷ grammar |
-|---|---|---|---|
+| | above entropy | exact | BLEU-4 ÷ grammar | CIDEr-D ÷ grammar |
+|---|---|---|---|---|
 {rows}
 """
 
@@ -80,7 +80,7 @@ def above_entropy(model, tokenizer, samples, language):
 
 
 def told_well(model, tokenizer, samples, language):
-    """Which captions tell every fact, and CIDEr-D in units of a fresh caption of the grammar's."""
+    """Which captions tell every fact; BLEU-4 and CIDEr-D in units of a fresh caption of the grammar's."""
     pictures, rng = scenes.pictures(samples, models.PICTURE), random.Random(10)
     said = [
         text for some in pictures.split(64) for text in sampling.pictures_to_words(model, tokenizer, some, language)
@@ -88,19 +88,20 @@ def told_well(model, tokenizer, samples, language):
     references = [[scenes.caption(one.scene, rng, language) for _ in range(5)] for one in samples]
     fresh = [scenes.caption(one.scene, rng, language) for one in samples]
     exact = torch.tensor([evaluation.facts_told(text, one.scene) == 1 for text, one in zip(said, samples, strict=True)])
-    ratio = evaluation.cider(said, references).mean() / evaluation.cider(fresh, references).mean()
-    return evaluation.interval(exact.float()), ratio.item()
+    bleu = evaluation.bleu(said, references) / evaluation.bleu(fresh, references)
+    cider = evaluation.cider(said, references).mean() / evaluation.cider(fresh, references).mean()
+    return evaluation.interval(exact.float()), bleu, cider.item()
 
 
 def table(model, tokenizer, count):
-    """For each split and language: nats above entropy, exact captions, CIDEr-D by the grammar's own."""
+    """For each split and language: nats above entropy, exact captions, BLEU-4 and CIDEr-D by the grammar's own."""
     rows = []
     for split in ("test", "held-out"):
         drawn = scenes.samples(count, split, seed=9)
         for language in scenes.LANGUAGES:
-            exact, ratio = told_well(model, tokenizer, drawn, language)
+            exact, *ratios = told_well(model, tokenizer, drawn, language)
             above = above_entropy(model, tokenizer, drawn, language)
-            rows.append([f"{split}, {language}", f"{above:.4f}", f"{exact:.3f}", f"{ratio:.3f}"])
+            rows.append([f"{split}, {language}", f"{above:.4f}", f"{exact:.3f}", *(f"{ratio:.3f}" for ratio in ratios)])
     return rows
 
 

@@ -7,10 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from aigc_course import evaluation, losses, models, runtime, scenes, training
 
 SEED = 21  # scenes that no other model is trained on
+KIN = 4  # scenes in a batch that differ from one another in one fact or two
+SIDE = 8  # patches on each side of a picture
+WEIGHT = 5.0  # of the error in what is where, beside the contrastive nats
 CARD = """# clip
 
 A small CLIP: pictures of the course's world and captions in English or Chinese, in one space of {width} numbers.
@@ -25,7 +29,7 @@ tokenizer = AutoTokenizer.from_pretrained("data/models/clip")
 |---|---|
 | class | `CLIPModel`, a ViT and a text encoder of {layers} layers each, {parameters:,} numbers in half precision |
 | data | {scenes:,} drawn training scenes (seed {seed}), full captions told anew in each pass, half of them Chinese |
-| objective | contrastive, batches of {batch}; captions of the same facts are left out |
+| objective | contrastive, batches of {batch}; captions of the same facts are left out.  Scenes come by fours that differ in one fact each, so that no fact can be overlooked; and each patch is asked what is there (`models.meaning`), by a layer that is then dropped |
 | training | {steps:,} steps, Muon, {precision}, {minutes:.0f} minutes |
 | remade by | `python scripts/train_clip.py` |
 | licence | code Apache-2.0, weights CC BY 4.0 |
@@ -35,19 +39,78 @@ On {count:,} scenes of the test split:
 | | English | Chinese |
 |---|---|---|
 {rows}
-"""
+"""  # noqa: E501
+
+
+def families(count):
+    """`count` samples of the training split, by families of `KIN`: a scene at random, and others one fact away."""
+    return [one for index in range(count // KIN) for one in family(scenes.sample(index, "train", SEED))]
+
+
+def family(sample):
+    """A sample and its kin: one with another name, one with another colour, one changed at random."""
+    rng, facts = random.Random(sample.seed), sample.scene.facts
+    kin = [sample]
+    for change in (renamed, recoloured, rng.choice([renamed, recoloured, resized, recounted, turned])):
+        while True:
+            scene = scenes.arrange(change(facts, rng), rng)
+            if scenes.split_of(scene) == "train" and scene.facts not in (one.scene.facts for one in kin):
+                break
+            change = rng.choice([renamed, recoloured])  # some facts allow no other change of a kind
+        kin.append(scenes.Sample(scene, rng.getrandbits(31)))
+    return kin
+
+
+def one_group(facts, rng, **fields):
+    """The facts with one group of things changed."""
+    groups = list(facts.groups)
+    which = rng.randrange(len(groups))
+    groups[which] = replace(groups[which], **fields)
+    return replace(facts, groups=tuple(groups))
+
+
+def renamed(facts, rng):
+    """Another thing in the place of one."""
+    return one_group(facts, rng, name=rng.choice(list(scenes.THINGS)))
+
+
+def recoloured(facts, rng):
+    """Another colour for one, or the colours of two exchanged."""
+    if len(facts.groups) == 2 and rng.random() < 0.5:
+        return swapped(facts)
+    return one_group(facts, rng, colour=rng.choice(list(scenes.COLOURS)))
+
+
+def resized(facts, rng):
+    """The other size for one."""
+    return one_group(facts, rng, size=rng.choice(list(scenes.SIZES)))
+
+
+def recounted(facts, rng):
+    """Another number of the same, or the pair turned."""
+    return turned(facts, rng) if len(facts.groups) == 2 else one_group(facts, rng, count=rng.randint(1, 4))
+
+
+def turned(facts, rng):
+    """Sides exchanged, or beside for above; of one kind, another number."""
+    if len(facts.groups) == 1:
+        return recounted(facts, rng)
+    if rng.random() < 0.5:
+        return replace(facts, groups=facts.groups[::-1])
+    return replace(facts, relation=rng.choice(scenes.RELATIONS))
 
 
 class Told:
-    """Fills a batch: pictures, a caption for each in either language, and which captions fit which pictures."""
+    """Fills a batch with families: pictures, a caption of each in either language, which captions fit which pictures,
+    and what is where."""
 
     def __init__(self, samples, pictures, tokenizer):
         self.samples, self.pictures, self.tokenizer = samples, pictures, tokenizer
         numbers = {}
         self.facts = torch.tensor([numbers.setdefault(s.scene.facts, len(numbers)) for s in samples])
 
-    def __call__(self, indices, turn):
-        texts = []
+    def __call__(self, chosen, turn):
+        texts, indices = [], (KIN * chosen[:, None] + torch.arange(KIN)).flatten()
         for index in indices.tolist():
             rng = random.Random(f"{turn}/{index}")
             texts.append(scenes.caption(self.samples[index].scene, rng, rng.choice(scenes.LANGUAGES)))
@@ -56,14 +119,20 @@ class Told:
             "pictures": self.pictures[indices],
             "tokens": self.tokenizer(texts, padding=True, return_tensors="pt").input_ids,
             "same": facts[:, None] == facts[None],
+            "where": models.meaning([self.samples[index] for index in indices.tolist()], SIDE),
         }
 
 
 def objective(model, batch):
-    """The contrastive loss of one batch."""
-    seen = model(pixel_values=batch["pictures"].float() / 127.5 - 1, input_ids=batch["tokens"])
-    scale = model.logit_scale.clamp(max=4.6).exp()
-    return losses.contrastive(seen.image_embeds.float(), seen.text_embeds.float(), scale, batch["same"])
+    """The contrastive loss of one batch, and the squared error of what each patch says is there."""
+    clip = model["clip"]
+    seen = clip.vision_model(batch["pictures"].float() / 127.5 - 1)
+    pictures = clip.visual_projection(seen.pooler_output)
+    words = clip.text_projection(clip.text_model(batch["tokens"]).pooler_output)
+    where = model["where"](seen.last_hidden_state[:, 1:]).float().transpose(1, 2).unflatten(2, (SIDE, SIDE))
+    scale = clip.logit_scale.clamp(max=4.6).exp()
+    together = losses.contrastive(pictures.float(), words.float(), scale, batch["same"])
+    return together + WEIGHT * (where - batch["where"]).square().mean()
 
 
 @torch.no_grad()
@@ -149,8 +218,8 @@ def main():
     """Train, measure, ship."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--batch", type=int, default=192)
+    parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--scenes", type=int, default=60_000)
     parser.add_argument("--precision", default=runtime.training_precision(), help="bf16 or fp32")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that draw")
@@ -159,18 +228,20 @@ def main():
     args = parser.parse_args()
     torch.manual_seed(0)
     tokenizer = models.load("tokenizer")
-    samples = scenes.samples(args.scenes, "train", SEED)
+    samples = families(args.scenes)
     cache = args.folder / "pictures.safetensors"
     pictures = training.precomputed(cache, samples, scenes.pictures_as_bytes, args.workers)
-    model = models.clip(tokenizer).to(runtime.device())
-    batches = training.Shuffled(len(samples), args.batch, Told(samples, pictures, tokenizer))
+    clip = models.clip(tokenizer)
+    asked = nn.Linear(clip.config.vision_config.hidden_size, models.MEANING)
+    model = nn.ModuleDict({"clip": clip, "where": asked}).to(runtime.device())
+    batches = training.Shuffled(len(samples) // KIN, args.batch // KIN, Told(samples, pictures, tokenizer))
     dials = dict(optimiser=training.muon(model, args.rate), ema=0.998, precision=args.precision)
     history = training.fit(model, batches, objective, args.steps, folder=args.folder / "checkpoint", **dials)
-    rows = "\n".join("| " + " | ".join(row) + " |" for row in table(model, tokenizer, args.count))
+    rows = "\n".join("| " + " | ".join(row) + " |" for row in table(clip, tokenizer, args.count))
     print(rows)
-    facts = dict(rows=rows, minutes=history.seconds[-1] / 60, parameters=sum(p.numel() for p in model.parameters()))
-    facts |= dict(width=model.config.projection_dim, layers=model.config.vision_config.num_hidden_layers, seed=SEED)
-    models.save(model, "clip", CARD.format(**vars(args), **facts), tokenizer)
+    facts = dict(rows=rows, minutes=history.seconds[-1] / 60, parameters=sum(p.numel() for p in clip.parameters()))
+    facts |= dict(width=clip.config.projection_dim, layers=clip.config.vision_config.num_hidden_layers, seed=SEED)
+    models.save(clip, "clip", CARD.format(**vars(args), **facts), tokenizer)
 
 
 if __name__ == "__main__":

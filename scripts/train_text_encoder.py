@@ -1,4 +1,4 @@
-"""Teach the text encoder to read before it is asked to paint: from a caption to the facts that it states."""
+"""Teach the text encoder to read before it is asked to paint: from a caption to its facts, and to what is where."""
 
 import argparse
 import json
@@ -24,6 +24,34 @@ QUESTIONS = {  # of the first kind of thing, of the second, of the whole; "none"
     "background": (*scenes.BACKGROUNDS, None),
     "style": (*scenes.STYLES, None),
 }
+PLACES = {  # where things stand, in quarters of a side from the middle
+    2: ((-1, 0), (1, 0)),
+    3: ((-1, -1), (1, -1), (0, 1)),
+    4: ((-1, -1), (1, -1), (-1, 1), (1, 1)),
+}
+SIDE = 8  # of the map that is asked for
+WEIGHT = 20.0  # of the map's squared error beside the nats of the questions
+OF_A_THING = 7  # the last channels of the map: the digits of name and colour
+
+
+def composed(sample):
+    """The sample with its things at the few places where the text-to-image model learns to paint them.
+
+    Two, three and four stand as `PLACES` says, and what is above another, above it.  A caption then tells where each
+    thing is; any other layout starts as the blur of all.  One thing alone mostly stands in the middle.
+    """
+    things = sample.scene.things
+    if len(things) == 1:
+        at = [tuple(max(-1, min(1, round(2.4 * (side - 0.5)))) for side in (things[0].x, things[0].y))]
+    else:
+        at = PLACES[len(things)]
+    if sample.scene.facts.relation == "above":
+        at = [(down, across) for across, down in at]
+    if sample.scene.is_pair:
+        first = sample.scene.facts.groups[0]
+        things = sorted(things, key=lambda one: one.kind != (first.size, first.colour, first.name))
+    moved = [replace(one, x=0.5 + x / 4, y=0.5 + y / 4) for one, (x, y) in zip(things, at, strict=True)]
+    return replace(sample, scene=replace(sample.scene, things=tuple(moved)))
 
 
 def told(facts, rng):
@@ -43,7 +71,7 @@ def answers(facts):
 
 
 class Lesson:
-    """Fills a batch: captions, and the answers that they give."""
+    """Fills a batch: captions, the answers that they give, the map of what is where, and both things in their order."""
 
     def __init__(self, tokenizer):
         self.tokenizer = tokenizer
@@ -51,27 +79,72 @@ class Lesson:
     def __call__(self, samples):
         texts = [told(one.scene.facts, random.Random(one.seed)) for one in samples]
         tokens = self.tokenizer(texts, padding="max_length", max_length=models.TEXT[0], return_tensors="pt").input_ids
-        return {"tokens": tokens, "answers": torch.tensor([answers(scenes.read_caption(text)) for text in texts])}
+        answered = torch.tensor([answers(scenes.read_caption(text)) for text in texts])
+        there = [composed(one) for one in samples]
+        ends = torch.tensor([told_at_the_end(one.scene) for one in there])
+        return {"tokens": tokens, "answers": answered, "map": models.meaning(there, SIDE), "ends": ends}
 
 
-def scores(model, batch):
-    """For each question, the logits of its answers, from the encoder's last word on the whole caption."""
-    heard = model["encoder"](batch["tokens"]).pooler_output
-    return model["questions"](heard).float().split([len(options) for options in QUESTIONS.values()], 1)
+def told_at_the_end(scene):
+    """What the last two tokens, always padding, are to say of the first and the last thing: how far from the middle it
+    stands, in quarters, and the digits of its name and colour.  Copies stand as one in the middle."""
+    rows = []
+    for thing in (scene.things[0], scene.things[-1]):
+        place = (4 * thing.x - 2, 4 * thing.y - 2) if scene.is_pair else (0.0, 0.0)
+        middle = models.meaning([replace(scene, things=(replace(thing, x=0.5, y=0.5),))], SIDE)
+        rows.append([*place, *middle[0, -OF_A_THING:, SIDE // 2, SIDE // 2].tolist()])
+    return rows
+
+
+class Map(nn.Module):
+    """What is where, asked of the words place by place, as the denoiser's attention will ask: (B, L, D) → (B, C, h, w).
+
+    A causal encoder cannot tell at its first thing on which side that is; a later word has to say so, and to be found.
+    """
+
+    def __init__(self, width=models.TEXT[1]):
+        super().__init__()
+        self.places = nn.Parameter(torch.randn(SIDE * SIDE, width))
+        self.attention = nn.MultiheadAttention(width, 4, batch_first=True)
+        self.tell = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, models.MEANING))
+
+    def forward(self, words):
+        heard, _ = self.attention(self.places.expand(len(words), -1, -1), words, words, need_weights=False)
+        return self.tell(heard).transpose(1, 2).unflatten(2, (SIDE, SIDE))
+
+
+def answered(model, batch):
+    """The logits of each question's answers, from the encoder's last word on the whole caption; the map; both ends."""
+    heard = model["encoder"](batch["tokens"])
+    logits = model["questions"](heard.pooler_output).float().split([len(options) for options in QUESTIONS.values()], 1)
+    return logits, model["map"](heard.last_hidden_state).float(), model["ends"](heard.last_hidden_state[:, -2:]).float()
 
 
 def objective(model, batch):
-    """Nats of surprise at the right answers, summed over the questions."""
-    asked = zip(scores(model, batch), batch["answers"].T, strict=True)
-    return sum(losses.cross_entropy(each, answer) for each, answer in asked)
+    """Nats of surprise at the right answers, summed over the questions, and the squared errors of map and ends."""
+    logits, where, ends = answered(model, batch)
+    asked = zip(logits, batch["answers"].T, strict=True)
+    error = WEIGHT * (where - batch["map"]).square().mean() + (ends - batch["ends"]).square().sum(2).mean()
+    return sum(losses.cross_entropy(each, answer) for each, answer in asked) + error
 
 
 @torch.no_grad()
 def understood(model, lesson, count=1000):
     """The share of captions of the test split with every question answered rightly."""
     batch = lesson(scenes.samples(count, "test", seed=SEED))
-    found = torch.stack([each.argmax(1) for each in scores(model, batch)], 1)
+    found = torch.stack([each.argmax(1) for each in answered(model, batch)[0]], 1)
     return (found == batch["answers"]).all(1).float().mean().item()
+
+
+@torch.no_grad()
+def placed(model, lesson, count=1000):
+    """The share of pairs of the test split with both on their side: name and colour told rightly at both middles."""
+    pairs = scenes.samples(count, "test", seed=SEED, task="pair")
+    batch = lesson(pairs)
+    right = (answered(model, batch)[1] * batch["map"])[:, -OF_A_THING:] > 0  # the digits' signs are those of the truth
+    things = [one.scene.things for one in map(composed, pairs)]
+    there = [[right[k, :, int(SIDE * one.y), int(SIDE * one.x)].all() for one in of] for k, of in enumerate(things)]
+    return torch.tensor(there).all(1).float().mean().item()
 
 
 def main():
@@ -80,20 +153,23 @@ def main():
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--go-on", action="store_true", help="start from the shipped weights, not from nothing")
     parser.add_argument("--folder", type=Path, default=Path("runs/text-encoder"))
     args = parser.parse_args()
     torch.manual_seed(0)
     tokenizer = models.load("tokenizer")
-    heads = nn.Linear(models.TEXT[1], sum(map(len, QUESTIONS.values())))
-    model = nn.ModuleDict({"encoder": models.text_encoder(tokenizer), "questions": heads}).to(runtime.device())
+    encoder = models.load("text-to-image").text_encoder.float() if args.go_on else models.text_encoder(tokenizer)
+    heads = {"questions": nn.Linear(models.TEXT[1], sum(map(len, QUESTIONS.values()))), "map": Map()}
+    heads["ends"] = nn.Linear(models.TEXT[1], 2 + OF_A_THING)
+    model = nn.ModuleDict({"encoder": encoder} | heads).to(runtime.device())
     lesson = Lesson(tokenizer)
     stream = scenes.SceneStream("train", args.steps * args.batch, args.batch, SEED, make=lesson)
-    dials = dict(learning_rate=args.rate, weight_decay=0.01, folder=args.folder / "checkpoint")
+    dials = dict(optimiser=training.muon(model, args.rate), folder=args.folder / "checkpoint")
     history = training.fit(model, stream, objective, args.steps, **dials)
-    share = understood(model, lesson)
-    print(f"captions of the test split understood in every point: {share:.3f}")
+    found = dict(understood=understood(model, lesson), placed=placed(model, lesson))
+    print(f"understood in every point: {found['understood']:.3f}; pairs on their sides: {found['placed']:.3f}")
     model["encoder"].save_pretrained(args.folder / "model")
-    run = dict(part="text encoder", steps=args.steps, batch=args.batch, rate=args.rate, understood=share)
+    run = dict(part="text encoder", steps=args.steps, batch=args.batch, rate=args.rate, **found)
     recipe = [run | dict(minutes=history.seconds[-1] / 60)]
     (args.folder / models.RECIPE).write_text(json.dumps(recipe, indent=1), encoding="utf-8")
 

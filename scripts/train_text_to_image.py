@@ -4,7 +4,6 @@ import argparse
 import json
 import os
 import random
-from dataclasses import replace
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -13,14 +12,16 @@ import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file
 from torch import nn
-from train_text_encoder import told
+from train_text_encoder import composed, told
 from transformers import CLIPTextModel
 
 from aigc_course import diffusion, evaluation, losses, models, runtime, scenes, training
 
 TASKS = {"single": 0.3, "count": 0.2, "pair": 0.5}
 FOCUS = 4.0  # how much more a place inside the box of a thing counts than scenery
+OF_MEANING = 4.0  # how much more a channel counts that tells what is there than one that tells how it looks
 LATE = 1.5  # steps are drawn as T·u^(1/LATE): what a thing is, is decided where there is much noise
+INNER = 0.3  # of the error of what the inner blocks answer, beside the denoiser's own
 PARTS = ("autoencoder", "text encoder", "denoiser")
 
 CARD = """# text-to-image
@@ -38,16 +39,16 @@ pipe("a red house in a meadow", guidance_scale=2.0).images[0]
 |---|---|
 | parts | text encoder (`CLIPTextModel`, 3 layers of 128), denoiser (`UNet2DConditionModel`; 64, 128 and 160 channels; words by cross-attention and, pooled, beside the step), autoencoder (`AutoencoderKL`), byte-level BPE tokenizer |
 | latent | 32 channels of 16 × 16: sixteen say how the picture looks (a linear code of its patches), sixteen what is where (style, place, and for each thing its box, name and colour; `models.meaning`).  Both are denoised together; the decoder reads both |
-| objective | velocity prediction on a cosine schedule; places inside the boxes of things count more than scenery (*focus*); steps are drawn as T·u^(1/*late*), so that 2 favours much noise |
-| data | drawn scenes of the training split with their annotations (what is where), things moved to a lattice of nine places; captions told anew in each pass: two languages, full and brief |
-| training | text encoder: {read:,} captions in {reading:.0f} minutes, with the facts they state for answers ({understood:.1%} of the test split understood in every point); denoiser, and the text encoder with it: {pictures:,} pictures in {minutes:.0f} minutes, run by run below; Muon and cosine to zero, average of weights 0.999 |
+| objective | velocity prediction on a cosine schedule; places inside the boxes of things count more than scenery (*focus*), channels that say what is there more than the others (*meaning*); steps are drawn as T·u^(1/*late*), so that 2 favours much noise.  In the later runs the inner blocks are also asked where each of their places lies and what is there, by layers that are then dropped |
+| data | drawn scenes of the training split with their annotations (what is where), things moved to a few places (`train_text_encoder.composed`); captions told anew in each pass: two languages, full and brief |
+| training | text encoder: {read:,} captions in {reading:.0f} minutes, with the facts they state and the map of what is where for answers (of the test split {understood:.1%} understood in every point, {placed:.1%} of pairs with both on their side); denoiser, and the text encoder with it: {pictures:,} pictures in {minutes:.0f} minutes, run by run below; Muon and cosine to zero, average of weights 0.999 |
 | autoencoder | {drawn:,} pictures and parts of pictures in {encoding:.0f} minutes; PSNR {psnr} dB, encoded and decoded, 256 of the validation split |
 | remade by | `make models` (`scripts/train_tokenizer.py`, `train_autoencoder.py`, `train_text_encoder.py`, `train_text_to_image.py`) |
 | storage | half precision; hashes in `manifest.json` |
 | licence | code Apache-2.0, weights and data CC BY 4.0 |
 
-| run | machine | precision | steps × batch | optimiser, rate | scenes (seed) | one thing, several, two | focus | late | last loss | minutes |
-|---|---|---|---|---|---|---|---|---|---|---|
+| run | machine | precision | steps × batch | optimiser, rate | scenes (seed) | one thing, several, two | focus | meaning | late | last loss | minutes |
+|---|---|---|---|---|---|---|---|---|---|---|---|
 {runs}
 
 **Meant for** teaching: it draws the 16 things, 8 colours, 6 places and 8 styles of `aigc_course.scenes`, and nothing else.
@@ -60,25 +61,7 @@ among them.
 def world(count, seed):
     """Samples of the training split, the tasks mixed as `TASKS` says."""
     chosen = random.Random(0).choices(list(TASKS), list(TASKS.values()), k=count)
-    return [on_lattice(scenes.sample(index, "train", seed, task)) for index, task in enumerate(chosen)]
-
-
-def on_lattice(sample):
-    """The sample with each centre at a quarter, the half or three quarters of each side: nine places, none overlapping.
-
-    A latent is a code of patches: the same thing half a patch further is another code, to be learnt on its own, and a
-    picture whose centre no word tells starts as the blur of all places.  One thing alone mostly stands in the middle.
-    """
-    pull = 0.6 if len(sample.scene.things) == 1 else 1.0
-    moved = [
-        replace(t, x=_nearest(pull * (t.x - 0.5)), y=_nearest(pull * (t.y - 0.5))) for t in sample.scene.things
-    ]
-    return replace(sample, scene=replace(sample.scene, things=tuple(moved)))
-
-
-def _nearest(off):
-    """The place of the lattice nearest to so far from the middle."""
-    return 0.5 + max(-1, min(1, round(4 * off))) / 4
+    return [composed(scenes.sample(index, "train", seed, task)) for index, task in enumerate(chosen)]
 
 
 def latents_of(code, samples):
@@ -106,6 +89,8 @@ class Told:
     def __init__(self, samples, latents, tokenizer):
         self.samples, self.latents, self.tokenizer = samples, latents, tokenizer
         self.focus = focus(samples)
+        counts = [1.0] * models.LOOK + [OF_MEANING] * models.MEANING
+        self.channels = (torch.tensor(counts) * len(counts) / sum(counts)).view(-1, 1, 1)
 
     def caption(self, index, turn):
         rng = random.Random(f"{turn}/{index}")
@@ -116,18 +101,48 @@ class Told:
         tokens = self.tokenizer(
             texts, padding="max_length", max_length=models.TEXT[0], truncation=True, return_tensors="pt"
         )
-        return {"latents": self.latents[indices].float(), "focus": self.focus[indices], "tokens": tokens.input_ids}
+        focus = self.focus[indices] * self.channels
+        return {"latents": self.latents[indices].float(), "focus": focus, "tokens": tokens.input_ids}
 
 
-def objective(schedule):
-    """The squared error of the velocity, given the words."""
+class Inner(nn.Module):
+    """Asks the inner blocks of a denoiser where each of their places lies, and what is there; dropped after training.
+
+    A convolution treats left and right alike, and learns very late to know them apart by the edges of the picture.
+    """
+
+    def __init__(self, unet):
+        super().__init__()
+        blocks = [*unet.down_blocks[1:], unet.mid_block, unet.up_blocks[0]]
+        inner = [block.attentions[0] for block in blocks]
+        self.heads = nn.ModuleList(nn.Conv2d(one.config.in_channels, 2 + models.MEANING, 1) for one in inner)
+        self.heard = {}
+        for number, one in enumerate(inner):
+            one.register_forward_hook(lambda _, asked, out, number=number: self.heard.update({number: out[0]}))
+
+    def forward(self, latents):
+        """The mean squared error of all answers, for the clean latents (B, C, h, w) of the last pass."""
+        truth = latents[:, models.LOOK :]
+        side = truth.shape[-1]
+        across = torch.linspace(-1, 1, side, device=truth.device).expand(len(truth), 1, side, side)
+        truth = torch.cat([across, across.mT, truth], 1)
+        errors = []
+        for number, head in enumerate(self.heads):
+            told = head(self.heard[number]).float()
+            errors.append((told - nn.functional.adaptive_avg_pool2d(truth, told.shape[-2:])).square().mean())
+        return sum(errors) / len(errors)
+
+
+def objective(schedule, late=LATE):
+    """The squared error of the velocity, given the words, and that of the inner blocks' answers."""
 
     def loss(model, batch, generator):
         text = model["text_encoder"](batch["tokens"]).last_hidden_state
         latents = batch["latents"].to(memory_format=torch.channels_last)
-        return losses.denoising(
-            model["unet"], latents, text, schedule, generator, gamma=None, focus=batch["focus"], late=LATE
+        own = losses.denoising(
+            model["unet"], latents, text, schedule, generator, gamma=None, focus=batch["focus"], late=late
         )
+        return own + INNER * model["inner"](latents)
 
     return loss
 
@@ -143,7 +158,7 @@ def ran(args, history):
     """What one run was, for the recipe."""
     run = {name: vars(args)[name] for name in ("steps", "batch", "rate", "scenes", "seed", "precision")}
     machine = runtime.summary().split(" · ")[1]
-    run |= dict(tasks=TASKS, focus=FOCUS, late=LATE, optimiser="Muon")
+    run |= dict(tasks=TASKS, focus=FOCUS, meaning=OF_MEANING, inner=INNER, late=args.late, optimiser="Muon")
     run |= dict(loss=history.smoothed(200)[-1], minutes=history.seconds[-1] / 60)
     return dict(part="denoiser", machine=machine, **run)
 
@@ -151,17 +166,17 @@ def ran(args, history):
 def card(recipe, vae):
     """The pipeline's README."""
     row = "| {run} | {machine} | {precision} | {steps:,} × {batch} | {optimiser} {rate:g} | {scenes:,} ({seed})"
-    row += " | {shares} | {focus:g} | {late:g} | {loss:.4f} | {minutes:.0f} |"
+    row += " | {shares} | {focus:g} | {meaning:g} | {late:g} | {loss:.4f} | {minutes:.0f} |"
     parts = {part: [run for run in recipe if run["part"] == part] for part in PARTS}
     pictures, minutes = ({p: sum(map(of, runs)) for p, runs in parts.items()} for of in (seen, itemgetter("minutes")))
     runs = [
         row.format(run=number, shares=", ".join(f"{share:.0%}" for share in run["tasks"].values()), **run)
-        for number, run in enumerate(parts["denoiser"], start=1)
+        for number, run in enumerate(({"meaning": 1} | run for run in parts["denoiser"]), start=1)
     ]
     facts = dict(pictures=pictures["denoiser"], minutes=minutes["denoiser"], psnr=faithful(vae))
     facts |= dict(drawn=pictures["autoencoder"], encoding=minutes["autoencoder"])
     facts |= dict(read=pictures["text encoder"], reading=minutes["text encoder"])
-    facts |= dict(understood=parts["text encoder"][-1]["understood"])
+    facts |= {name: parts["text encoder"][-1][name] for name in ("understood", "placed")}
     return CARD.format(runs="\n".join(runs), **facts)
 
 
@@ -183,12 +198,13 @@ def main():
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--scenes", type=int, default=80_000, help="pictures whose latents are kept")
     parser.add_argument("--seed", type=int, default=1, help="which scenes")
-    parser.add_argument("--go-on", action="store_true", help="start from the shipped weights, not from nothing")
+    parser.add_argument("--go-on", action="store_true", help="start from the shipped denoiser, not from nothing")
     parser.add_argument("--precision", default=runtime.training_precision(), help="bf16 or fp32")
     parser.add_argument("--compile", action="store_true", help="takes three minutes, then a fifth faster (needs g++)")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that draw")
     parser.add_argument("--autoencoder", type=Path, default=Path("runs/autoencoder"))
     parser.add_argument("--text-encoder", type=Path, default=Path("runs/text-encoder"))
+    parser.add_argument("--late", type=float, default=LATE, help="1 draws every step alike; more, where noise is much")
     parser.add_argument("--folder", type=Path, default=Path("runs/text-to-image"))
     args = parser.parse_args()
     torch.manual_seed(0)
@@ -197,12 +213,9 @@ def main():
     samples, tokenizer = world(args.scenes, args.seed), models.load("tokenizer")
     cache = args.folder / "latents.safetensors"
     latents = training.precomputed(cache, samples, partial(latents_of, code), args.workers)
-    if args.go_on:
-        pipe = models.load("text-to-image")
-        model = nn.ModuleDict({"text_encoder": pipe.text_encoder, "unet": pipe.unet}).float()
-    else:
-        text_encoder = CLIPTextModel.from_pretrained(args.text_encoder / "model")
-        model = nn.ModuleDict({"text_encoder": text_encoder, "unet": models.denoiser()})
+    unet = models.load("text-to-image").unet.float() if args.go_on else models.denoiser()
+    text_encoder = CLIPTextModel.from_pretrained(args.text_encoder / "model")
+    model = nn.ModuleDict({"text_encoder": text_encoder, "unet": unet, "inner": Inner(unet)})
     model = model.to(runtime.device(), memory_format=torch.channels_last)
     if args.compile:
         model["unet"].compile()
@@ -211,7 +224,7 @@ def main():
     history = training.fit(
         model,
         batches,
-        objective(schedule),
+        objective(schedule, args.late),
         args.steps,
         optimiser=training.muon(model, args.rate),
         ema=0.999,

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 import train_autoencoder
+import train_clip
 import train_text_encoder
+from torch import nn
 
 from aigc_course import evaluation, models, runtime, sampling, scenes
 
@@ -139,6 +141,58 @@ def test_what_the_text_encoder_hears_states_true_facts_in_both_languages():
         assert evaluation.agrees(text, sample.scene)
         languages.add(text.isascii())
     assert languages == {True, False}
+
+
+def test_composed_scenes_keep_their_facts_and_stand_where_the_words_say():
+    for sample in scenes.samples(300, seed=4):
+        scene = train_text_encoder.composed(sample).scene
+        assert scene.facts == sample.scene.facts and scene.background == sample.scene.background
+        first, *others = scene.things
+        if scene.is_pair:
+            (second,) = others
+            apart = (second.x - first.x, second.y - first.y)
+            assert first.kind[1:] == (scene.facts.groups[0].colour, scene.facts.groups[0].name)
+            assert apart == {"left of": (0.5, 0), "above": (0, 0.5)}[scene.facts.relation]
+        else:
+            assert len({(one.x, one.y) for one in scene.things}) == len(scene.things)
+
+
+def test_the_map_of_the_text_encoder_is_of_the_scene_that_its_caption_tells():
+    tokenizer, samples = models.load("tokenizer"), scenes.samples(3, task="pair")
+    lesson = train_text_encoder.Lesson(tokenizer)
+    batch = lesson(samples)
+    torch.testing.assert_close(batch["map"], models.meaning([train_text_encoder.composed(s) for s in samples], 8))
+    heads = {"questions": nn.Linear(models.TEXT[1], sum(map(len, train_text_encoder.QUESTIONS.values())))}
+    heads |= {"encoder": models.text_encoder(tokenizer), "map": train_text_encoder.Map()}
+    heads["ends"] = nn.Linear(models.TEXT[1], 2 + train_text_encoder.OF_A_THING)
+    model = nn.ModuleDict(heads)
+    train_text_encoder.objective(model, batch).backward()
+    assert all(p.grad is not None for p in model.parameters())
+    assert 0 <= train_text_encoder.placed(model, lesson, 4) <= 0.5, "an untrained map cannot know"
+
+
+def test_families_differ_by_a_fact_or_two_and_stay_in_the_training_split():
+    made, changed = [one.scene for one in train_clip.families(160)], set()
+    assert {scenes.split_of(scene) for scene in made} == {"train"}
+    for start in range(0, 160, train_clip.KIN):
+        kin = [scene.facts for scene in made[start : start + train_clip.KIN]]
+        assert len(set(kin)) == train_clip.KIN
+        for other in kin[1:]:
+            fields = [name for name, value in vars(other).items() if value != getattr(kin[0], name)]
+            assert fields in (["groups"], ["relation"])
+            changed.update(fields)
+    assert changed == {"groups", "relation"}
+
+
+def test_a_batch_of_clip_holds_whole_families_and_the_loss_reaches_both_towers():
+    samples, tokenizer = train_clip.families(16), models.load("tokenizer")
+    made = train_clip.Told(samples, scenes.pictures_as_bytes(samples), tokenizer)
+    batch = made(torch.tensor([2, 0]), 0)
+    assert torch.equal(batch["pictures"], scenes.pictures_as_bytes(samples[8:12] + samples[:4]))
+    assert batch["same"].diagonal().all() and len(batch["tokens"]) == 8
+    model = nn.ModuleDict({"clip": models.clip(tokenizer), "where": nn.Linear(128, models.MEANING)})
+    train_clip.objective(model, batch).backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
 
 
 def test_a_part_of_a_picture_keeps_the_part_of_the_latent_that_belongs_to_it():

@@ -148,6 +148,21 @@ def test_words_are_words_and_chinese_characters():
     assert evaluation.words("一只红色的猫，在海上") == list("一只红色的猫在海上")
 
 
+def test_bleu_is_what_a_hand_computes():
+    same = ["a red cat in the snow", "夜空下的一只红色的猫"]
+    assert evaluation.bleu(same, [[text] for text in same]) == pytest.approx(100)
+    # 5 of 6 words, 3 of 5 pairs, 2 of 4 triples, 1 of 3 fours; as long as the reference
+    by_hand = 100 * (5 / 6 * 3 / 5 * 2 / 4 * 1 / 3) ** 0.25
+    assert evaluation.bleu(["a Blue cat in the snow."], [["a red cat in the snow"]]) == pytest.approx(by_hand)
+    short = evaluation.bleu(["a red cat in"], [["a red cat in the snow"]])
+    assert short == pytest.approx(100 * math.exp(1 - 6 / 4))
+    two = [["a red cat in the snow", "a blue cat in the snow"]]
+    assert evaluation.bleu(["a blue cat in the snow"], two) == pytest.approx(100)
+    for references in ([["a"]], [["a"], ["b", "c"]]):
+        with pytest.raises(ValueError, match="give each caption as many"):
+            evaluation.bleu(["a", "b"], references)
+
+
 def test_cider_is_what_a_hand_computes():
     """Two pictures.  "red cat" against "red cat" and against "red car", whose only rare word is another."""
     references = [["red cat"], ["red car"]]

@@ -99,7 +99,7 @@ def check_adamw_step(answer: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> No
     """Exercise 2.1.3: both moments, then the step, equations (13) and (14)."""
     w, g, m = torch.randn(3, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     v, t, rate, decay = m.square() + 0.5 * g.square(), 3, 0.1, 0.2
-    got = answer(w, g, m, v, t, rate, decay)
+    got = answer(w.clone(), g.clone(), m.clone(), v.clone(), t, rate, decay)  # steps in place are right, too
     if untried(got, "2.1.3", "replace the dots: both moments, both corrections, then the step of equation (14)"):
         return
     assert isinstance(got, tuple | list) and len(got) == 3, "return three tensors: the weights, mean and square"

@@ -36,7 +36,7 @@ def check_jump(answer: Callable[..., torch.Tensor]) -> None:
 def check_posterior_mean(answer: Callable[..., torch.Tensor]) -> None:
     """Exercise 2.3.2: the mean of x one step earlier, if both ends are known, equation (3)."""
     x0, x_t = torch.randn(2, 3, 2, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    abar, before = 0.4, 0.5
+    abar, before = 0.45, 0.6
     got = answer(x_t, x0, abar, before)
     if untried(got, "2.3.2", "replace the dots with the mean of equation (3)"):
         return
@@ -55,9 +55,12 @@ def check_posterior_mean(answer: Callable[..., torch.Tensor]) -> None:
     )
     assert not is_like(before**0.5 * (1 - abar) / (1 - abar), noisy), "beta is 1 - alpha, not 1 - abar"
     assert not is_like((abar**0.5) * (1 - alpha) / (1 - abar), noisy), "x0 is weighed by the root of before, not abar's"
+    assert not is_like(clean, alpha**0.5 * before / (1 - abar)), (
+        "x_t is weighed by 1 - before, not before: by how noisy the step before is"
+    )
     assert not is_like(clean, alpha**0.5), "x_t also counts by how noisy the step before is: times 1 - before"
     wanted, _ = diffusion.posterior(x_t, x0, torch.full((3,), abar).double(), torch.full((3,), before).double())
-    assert torch.allclose(got, wanted, atol=1e-5), "for abar = 0.4 and before = 0.5 this is not equation (3)"
+    assert torch.allclose(got, wanted, atol=1e-5), "for abar = 0.45 and before = 0.6 this is not equation (3)"
     right("2.3.2")
 
 

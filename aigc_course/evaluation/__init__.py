@@ -1,6 +1,6 @@
 """Measures pictures and captions against the scene that made them."""
 
-from aigc_course.evaluation.captions import agrees, cider, facts_told, words
+from aigc_course.evaluation.captions import agrees, bleu, cider, facts_told, words
 from aigc_course.evaluation.copies import Nearest, nearest
 from aigc_course.evaluation.enlarging import against_lanczos, autoencoded, edges_shared, enlarged, seam
 from aigc_course.evaluation.measures import Interval, interval, psnr
@@ -28,6 +28,7 @@ __all__ = [
     "against_lanczos",
     "agrees",
     "autoencoded",
+    "bleu",
     "cider",
     "edges_shared",
     "enlarged",

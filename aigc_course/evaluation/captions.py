@@ -65,6 +65,19 @@ def words(caption: str) -> list[str]:
     return re.findall(r"[a-z0-9-]+|[\u4e00-\u9fff]", caption.lower())
 
 
+def bleu(captions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """BLEU-4 of a set of captions, 0 to 100: how many of their n-grams stand in some reference, and not too short.
+
+    Papineni et al. 2002, computed by sacrebleu on our own `words`.  captions: B;  references: for each as many.
+    """
+    from sacrebleu.metrics import BLEU
+
+    if not captions or len(captions) != len(references) or len({len(texts) for texts in references}) != 1:
+        raise ValueError(f"{len(captions)} captions, {len(references)} lists of references; give each caption as many")
+    told, *columns = ([" ".join(words(text)) for text in texts] for texts in (captions, *zip(*references)))
+    return BLEU(tokenize="none", force=True).corpus_score(told, columns).score
+
+
 def cider(captions: Sequence[str], references: Sequence[Sequence[str]]) -> Tensor:
     """CIDEr-D of each caption, 0 to 10: how many of the telling n-grams of its references it holds.  (B,).
 

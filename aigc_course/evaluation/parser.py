@@ -172,9 +172,11 @@ def weathered(pictures: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def save_parser(parser: Parser, folder: Path) -> None:
-    """Write the weights and what can be answered; `models.seal` the folder once its card is there."""
+    """Write the weights, halved, and what can be answered; `models.seal` the folder once its card is there."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({n: v.cpu().contiguous() for n, v in parser.state_dict().items()}, folder / "model.safetensors")
+    kept = {n: v.cpu().contiguous() for n, v in parser.state_dict().items()}
+    kept = {n: v.half() if v.is_floating_point() else v for n, v in kept.items()}
+    save_file(kept, folder / "model.safetensors")
     config = json.dumps(parser.settings | {"answers": OF_A_THING | OF_A_PICTURE}, indent=1)
     (folder / "config.json").write_text(config + "\n", encoding="utf-8", newline="\n")
 

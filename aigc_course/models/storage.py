@@ -73,11 +73,7 @@ def save(model: Any, name: str, card: str, tokenizer: Any = None, recipe: list[d
         for part in filter(None, [model, tokenizer]):
             part.save_pretrained(fresh)
     for file in [*fresh.rglob("*config.json"), *fresh.glob("model_index.json")]:
-        config = json.loads(file.read_text(encoding="utf-8"))
-        for key in OF_THE_MACHINE:
-            config.pop(key, None)
-        if "dtype" in config:
-            config["dtype"] = "float32"  # else transformers loads the weights as they lie
+        config = _portable(json.loads(file.read_text(encoding="utf-8")))
         file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8", newline="\n")
     (fresh / "README.md").write_text(card, encoding="utf-8", newline="\n")
     if recipe:
@@ -85,6 +81,14 @@ def save(model: Any, name: str, card: str, tokenizer: Any = None, recipe: list[d
     seal(fresh)
     shutil.rmtree(folder, ignore_errors=True)
     return fresh.rename(folder)
+
+
+def _portable(config: Any) -> Any:
+    """A config without what is true of this machine alone, in its nested parts as well."""
+    if not isinstance(config, dict):
+        return config
+    kept = {key: _portable(value) for key, value in config.items() if key not in OF_THE_MACHINE}
+    return kept | ({"dtype": "float32"} if "dtype" in kept else {})  # else transformers loads weights as they lie
 
 
 def recipe_of(name: str) -> list[dict]:

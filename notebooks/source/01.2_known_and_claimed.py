@@ -69,7 +69,7 @@ history = [
     ("2021-02", "DALL·E", "a transformer writes a picture as tokens of a discrete autoencoder", "autoencoder only", "Ramesh et al. 2021, arXiv 2102.12092"),
     ("2021-03", "CLIP", "one space for pictures and words", "public", "Radford et al. 2021, arXiv 2103.00020"),
     ("2021-12", "latent diffusion", "DDPM in the small space of an autoencoder", "public", "Rombach et al. 2022, arXiv 2112.10752"),
-    ("2022-03", "GPT-3.5", "GPT-3 tuned to follow instructions; no paper of its own", "never released", "Ouyang et al. 2022 (InstructGPT), arXiv 2203.02155"),
+    ("2022-03", "GPT-3.5", "a successor of GPT-3, tuned to follow instructions; no paper of its own", "never released", "Ouyang et al. 2022 (InstructGPT), arXiv 2203.02155"),
     ("2022-04", "DALL·E 2", "words to a CLIP picture vector, then a diffusion decoder", "never released", "Ramesh et al. 2022, arXiv 2204.06125"),
     ("2022-08", "Midjourney", "not published", "never released", "interview with its founder, The Register, 1 August 2022"),
     ("2022-08", "Stable Diffusion", "latent diffusion with CLIP's text encoder", "public", "CompVis 2022, model card"),
@@ -88,7 +88,7 @@ for when, what, *_, source in history:
 print("every arXiv number agrees with its date")
 
 # %% [markdown] lang="en"
-# As a line of time: each line begins when its system was first described.
+# As a line of time: each line begins in the month of its source in the table.
 
 # %%
 months = np.arange(2014, 2025, 1 / 12)
@@ -192,8 +192,19 @@ def readable(text):
 print(sum(map(readable, written)), "of", len(written), "sentences describe a scene")
 
 # %% [markdown] lang="en"
-# GPT is this with a longer memory: a network in place of the table of counts.
-#
+# GPT is this with a longer memory: a network in place of the table of counts. The course's own, a small GPT-2:
+
+# %%
+tokenizer, lm = models.load("tokenizer"), models.load("lm")
+begun = tokenizer("<en>", return_tensors="pt").input_ids[:, :-1].expand(200, -1)
+torch.manual_seed(0)
+ends = dict(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
+said = lm.generate(begun, attention_mask=torch.ones_like(begun), do_sample=True, max_length=32, **ends)
+longer = tokenizer.batch_decode(said, skip_special_tokens=True)
+print("\n".join(longer[:4]))
+print(sum(map(readable, longer)), "of", len(longer), "sentences describe a scene")
+
+# %% [markdown] lang="en"
 # ### Picture: the shipped model
 #
 # We measure the time as well; the part on costs will use it.
@@ -211,7 +222,7 @@ plotting.show_images(made, [f"seed {seed}" for seed in (1, 2)], alt=f"Two pictur
 #
 # ### Sound: a chain of notes
 #
-# The same counting works for notes. We count which note follows which in a melody of Beethoven's (1824), as numbers
+# Our cast has no music model yet (chapter 6.3 makes one), but the same counting works for notes. We count which note follows which in a melody of Beethoven's (1824), as numbers
 # of piano keys, and let the chain go on from there.
 
 # %%
@@ -239,7 +250,7 @@ with wave.open(file, "wb") as out:
 Audio(file.getvalue())
 
 # %% [markdown] lang="en"
-# Press play: it wanders, for a chain that sees one note at a time has no plan. Chapter 6.3 has a longer memory.
+# Press play: it wanders, for a chain that sees one note at a time has no plan.
 #
 # ### Film: a walk between two noises
 #
@@ -279,7 +290,7 @@ reel[0].save(file, "GIF", save_all=True, append_images=reel[1:], duration=160, l
 HTML(f'<img alt="The five frames, played forth and back" width="128" src="data:image/gif;base64,{base64.b64encode(file.getvalue()).decode()}">')
 
 # %% [markdown] lang="en"
-# Real video models make all frames together, so that things keep their shape from frame to frame. Ours only knows
+# Real video models make all frames together, so that things keep their shape from frame to frame (Ho et al. 2022b). Ours only knows
 # single pictures.
 #
 # ## The claims
@@ -295,7 +306,7 @@ claims = [
     ("DALL·E 2 is autoregressive", "its decoder is a diffusion model, and so is the prior that was kept", "arXiv 2204.06125", "test"),
     ("DALL·E 2 is open source", "a paper, no weights; others rebuilt it", "arXiv 2204.06125", "documented false"),
     ("Stable Diffusion's weights are open", "anyone may download them; the licence forbids some uses", "model card, CreativeML Open RAIL-M", "documented true"),
-    ("autoregressive picture models are dead", "they came back in 2024", "arXiv 2404.02905", "documented false"),
+    ("autoregressive picture models are dead", "Parti (2022) and VAR (2024) are", "arXiv 2206.10789, 2404.02905", "documented false"),
     ("a diffusion model never repeats a training picture", "some were drawn out again, from Stable Diffusion and from Midjourney v4", "arXiv 2301.13188, 2305.08694", "documented false"),
     ("transformers has GPT3LMHeadModel", "GPT-3 was described, not released", "arXiv 2005.14165", "test"),
     ("85 % of tokens right means a good captioner", "depends on whether padding counts", "equation (3)", "test"),
@@ -510,7 +521,7 @@ plotting.show_table(costs, ["our model, on this machine", "value"])
 # %%
 minutes = sum(run.get("minutes", 0) for run in models.recipe_of("text-to-image"))
 print(f"training: {minutes:.0f} minutes, the time of {60 * minutes / seconds:,.0f} pictures")
-print(f"Stable Diffusion 1.5's U-Net has 860 million numbers (model card), {860e6 / numbers:.0f} times all of ours")
+print(f"Stable Diffusion 1.5's U-Net has 860 million numbers (README of CompVis/stable-diffusion), {860e6 / numbers:.0f} times all of ours")
 
 # %% [markdown] lang="en"
 # For large models such figures are rarely published. Luccioni et al. (2023) measured the energy of many public ones
@@ -788,7 +799,10 @@ checks.check_loss_gradient(gradient)
 # - Rombach et al. 2022, *High-resolution image synthesis with latent diffusion models*, arXiv 2112.10752.
 # - Ouyang et al. 2022, *Training language models to follow instructions with human feedback*, arXiv 2203.02155.
 # - Ramesh et al. 2022, *Hierarchical text-conditional image generation with CLIP latents* (DALL·E 2), arXiv 2204.06125.
-# - Ho, Salimans 2022, *Classifier-free diffusion guidance*, arXiv 2207.12598.
+# - Ho, Salimans 2022, *Classifier-free diffusion guidance*, arXiv 2207.12598; Ho et al. 2022b, *Video diffusion models*,
+#   arXiv 2204.03458.
+# - Mirsky, Lee 2020, *The creation and detection of deepfakes: a survey*, arXiv 2004.11138.
+# - Yu et al. 2022, *Scaling autoregressive models for content-rich text-to-image generation* (Parti), arXiv 2206.10789.
 # - Schuhmann et al. 2022, *LAION-5B*, arXiv 2210.08402.
 # - Bianchi et al. 2023, *Easily accessible text-to-image generation amplifies demographic stereotypes at large scale*, arXiv 2211.03759.
 # - Carlini et al. 2023, *Extracting training data from diffusion models*, arXiv 2301.13188.

@@ -196,15 +196,15 @@ rows = [(name, bag.total() / len(told), len(bag), stats.entropy(list(bag.values(
 plotting.show_table(rows, [f"{len(told)} captions", "words a caption", "different words", "nats a word"])
 
 # %% [markdown] lang="en"
-# The captions are about as long, but people use many times the words. How often the commonest words occur:
+# The captions are about as long, but people use several times the words. How often the commonest words occur:
 
 # %%
-shares = {name: [n / bag.total() for _, n in bag.most_common(60)] for name, bag in bags.items()}
+shares = {name: [n / bag.total() for _, n in bag.most_common()] for name, bag in bags.items()}
 plotting.show_curves(shares, xlabel="word, by rank", ylabel="share of all words", logy=True)
 
 # %% [markdown] lang="en"
-# COCO's curve has a long tail of words that occur once or twice; ours stops where our vocabulary does. A small
-# model can learn our language completely, and no small model learns the other: that is why this course has its own.
+# COCO's curve has a long tail of words that occur once or twice; ours stops where our vocabulary does. A small model can
+# learn our language completely, while people's words have no such end: that is why this course has its own.
 
 # %% [markdown] lang="en"
 # For ours we know more: the exact surprise, equation (2), averaged over fresh scenes, beside the unigram figure.

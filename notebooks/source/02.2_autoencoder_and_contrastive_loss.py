@@ -71,7 +71,7 @@ print(f"{pictures[0].numel() / code[0].numel():.0f} times fewer numbers, PSNR {e
 
 # %%
 w, sigma, x = 2.0, 0.7, torch.tensor(1.5, dtype=torch.float64)
-exact = -Normal(0.0, math.hypot(w, sigma)).log_prob(x).item()
+exact = -Normal(torch.zeros((), dtype=torch.float64), math.hypot(w, sigma)).log_prob(x).item()
 posterior = Normal(w * x / (w**2 + sigma**2), sigma / math.hypot(w, sigma))
 
 
@@ -420,7 +420,8 @@ plotting.show_heatmap((u @ v.T).round(decimals=2) + 0.0, words, words)
 #
 # ## The dial: temperature
 #
-# By (8) each wrong caption pushes with the weight $p_{i\cdot}(j)$. The scale decides how that push is shared out:
+# By (8) each wrong caption pushes with the weight $p_{i\cdot}(j)$. The scale decides how that push is shared out. **Rule: in
+# the quotient of two softmax shares the sum cancels:**
 #
 # $$\frac{p_{i\cdot}(j)}{p_{i\cdot}(k)} = e^{\kappa\,(u_i\cdot v_j-u_i\cdot v_k)} \tag{10}$$
 #
@@ -433,6 +434,8 @@ with torch.no_grad():
 scales = [1, 2, 5, 10, 20, 50, 100]
 wrong = (u @ v.T).masked_fill((names[:64, None] == names[None, :64]).all(2), -math.inf)
 push = torch.stack([(scale * wrong).softmax(1).sort(1, descending=True).values.mean(0) for scale in scales])
+p, kappa = (10 * (u @ v.T).double()).softmax(1), 10
+print(f"residual of (10): {(p[0, 1] / p[0, 2] - (kappa * (u[0].double() @ (v[1] - v[2]).double())).exp()).abs():.1e}")
 shares = {"nearest": push[:, 0], "second": push[:, 1], "third": push[:, 2]}
 plotting.show_curves(shares, x=scales, xlabel="scale κ", ylabel="share of the push")
 
@@ -491,13 +494,13 @@ curves = {"ln N - L": told_nats, "I(u; v)": [truth] * len(sizes), "ln N": [math.
 plotting.show_curves(curves, x=np.log2(sizes), xlabel="log₂ of the batch N", ylabel="nats")
 
 # %% [markdown] lang="en"
-# A small batch asks an easy question and cannot learn what only a hard one teaches: that is why CLIP was trained with
-# batches of 32,768.
+# A small batch asks an easy question and cannot learn what only a hard one teaches: one reason for batches as large as
+# CLIP's 32,768.
 #
 # ## Where it fails
 #
 # The word side here is a *sum* of words: "a red cat and a blue house" and "a blue cat and a red house" are the same
-# vector, whatever the pictures show. We check it, to the last digit.
+# vector, whatever the pictures show. We check it, up to rounding.
 
 # %%
 one = torch.cat([told_by("red", "cat"), told_by("blue", "house")], 1)
@@ -505,8 +508,9 @@ other = torch.cat([told_by("blue", "cat"), told_by("red", "house")], 1)
 print(f"largest difference of the two captions: {(towers.words(one) - towers.words(other)).abs().max():.1e}")
 
 # %% [markdown] lang="en"
-# Large CLIPs read words in order, and still mix up who has which colour (Thrush et al. 2022): a batch of random captions
-# hardly ever contains both, so the loss does not ask.
+# Large CLIPs read words in order, and still mix up who has which colour (Thrush et al. 2022). Yuksekgonul et al. (2023)
+# suspect why: to tell random captions apart, nobody needs the order of words. The course's own `clip` is therefore asked in
+# batches of scenes that differ in one fact; chapter 3 uses it.
 #
 # ## Exercises
 #
@@ -562,6 +566,7 @@ checks.check_contrast(contrast)
 # - van den Oord, Li, Vinyals 2018, *Representation learning with contrastive predictive coding*, arXiv 1807.03748.
 # - Wang, Liu 2021, *Understanding the behaviour of contrastive loss*, arXiv 2012.09740.
 # - Thrush et al. 2022, *Winoground*, arXiv 2204.03162.
+# - Yuksekgonul et al. 2023, *When and why vision-language models behave like bags-of-words*, arXiv 2210.01936.
 #
 # The last cell says what memory all this took on this machine.
 

@@ -3,8 +3,8 @@
 #
 # Why does "guess the noise" make a picture? In this notebook the loss of a diffusion model is derived from the
 # likelihood of the data, one line at a time, and each line is executed. At the end you train a small diffusion model
-# in the plane, draw its field of arrows beside the exact one, and learn how far the course's own model is from the
-# best that any model could do.
+# in the plane, beside the best that is possible, and another on tiny pictures, and learn how far the course's own model
+# may be from the best.
 #
 # **Needs:** this repository and two processor cores. The last cell prints the memory it took.
 
@@ -14,10 +14,12 @@
 
 # %%
 import math
+import random
 
 import numpy as np
 import sympy
 import torch
+from diffusers import UNet2DModel
 from torch import nn
 
 from aigc_course import checks, diffusion, losses, models, plotting, runtime, sampling, scenes, training
@@ -48,7 +50,9 @@ plotting.show_images(sampling.decode(pipe, torch.cat([noisy.x_t, guess])), title
 #
 # ## The way into noise
 #
-# One step shrinks the picture a little and adds a little noise (Ho et al. 2020, eq. 2), with $\alpha_t = 1-\beta_t$:
+# A clean picture $x_0$ becomes noisier step by step, $x_1,\dots,x_T$. One step shrinks it a little and adds a little
+# noise; how much, $\beta_t$, is fixed beforehand (the *schedule*), and $\alpha_t=1-\beta_t$ (Ho et al. 2020, eq. 2).
+# $\mathcal N(x;m,vI)$ is the density at $x$ of a Gaussian with mean $m$ and variance $v$ in every number:
 #
 # $$q(x_t \mid x_{t-1}) = \mathcal N\!\left(x_t;\ \sqrt{\alpha_t}\,x_{t-1},\ \beta_t I\right) \tag{1}$$
 #
@@ -57,6 +61,9 @@ plotting.show_images(sampling.decode(pipe, torch.cat([noisy.x_t, guess])), title
 # $1-\alpha_t\alpha_{t-1}$. By induction, with $\bar\alpha_t=\prod_{s\le t}\alpha_s$, we jump there at once:
 #
 # $$q(x_t \mid x_0) = \mathcal N\!\left(x_t;\ \sqrt{\bar\alpha_t}\,x_0,\ (1-\bar\alpha_t) I\right) \tag{2}$$
+#
+# In one line, with noise $\varepsilon\sim\mathcal N(0,I)$: $x_t=\sqrt{\bar\alpha_t}\,x_0+\sqrt{1-\bar\alpha_t}\,\varepsilon$.
+# (Code counts from 0: `abar[0]` is $\bar\alpha_1$, and step 999 of the library is our $t=1000$.)
 #
 # We follow mean and variance through a thousand steps of (1), and compare with (2).
 
@@ -68,8 +75,16 @@ for b in beta:
 print(f"residuals of (2): {(mean - abar[-1].sqrt()).abs().item():.1e}, {(variance - (1 - abar[-1])).abs().item():.1e}")
 
 # %% [markdown] lang="en"
+# How fast a picture fades is a choice. Three schedules: how much of a picture's variance, $\bar\alpha_t$, is left at $t$?
+
+# %%
+makes = {"linear": diffusion.Schedule.linear, "Stable Diffusion": diffusion.Schedule.scaled_linear, "cosine, ours": diffusion.Schedule.cosine}
+plotting.show_curves({name: make().abar for name, make in makes.items()}, xlabel="t", ylabel="ᾱ")
+
+# %% [markdown] lang="en"
+# The cosine keeps more for longer, so that fewer steps are spent on pure noise. Equations (1) to (11) hold for all three.
 # The same with points instead of formulas. A spiral walks step by step, and we look in on it four times; the last
-# panel jumps to the same place in one line.
+# panel jumps to $t=100$ in one line.
 
 # %%
 def spiral(n, generator):
@@ -87,7 +102,8 @@ for t, b in enumerate(beta.float(), start=1):
     x = (1 - b).sqrt() * x + b.sqrt() * torch.randn(x.shape, generator=generator)
     if t in (100, 300, 999):
         clouds[f"t = {t}, walked"] = x.flatten(1)
-clouds["t = 300, jumped"] = diffusion.add_noise(x0, torch.randn(x0.shape, generator=generator), abar[[299]].float()).flatten(1)
+    if t == 100:
+        clouds["t = 100, jumped"] = diffusion.add_noise(x0, torch.randn(x0.shape, generator=generator), abar[[99]].float()).flatten(1)
 plotting.show_plane(clouds)
 
 # %% [markdown] lang="en"
@@ -95,8 +111,11 @@ plotting.show_plane(clouds)
 #
 # ## One step back, if both ends are known
 #
-# **Rule: Bayes.** $q(x_{t-1}\mid x_t,x_0)\propto q(x_t\mid x_{t-1})\,q(x_{t-1}\mid x_0)$: a product of two Gaussians
-# in $x_{t-1}$. Precisions add, means are weighed by them:
+# **Rule: Bayes.** $q(x_{t-1}\mid x_t,x_0)\propto q(x_t\mid x_{t-1})\,q(x_{t-1}\mid x_0)$. As functions of $x_{t-1}$ both are
+# Gaussians: by (1) with mean $x_t/\sqrt{\alpha_t}$ and precision (one over the variance) $\alpha_t/\beta_t$; by (2) with
+# mean $\sqrt{\bar\alpha_{t-1}}\,x_0$ and precision $1/(1-\bar\alpha_{t-1})$. **Rule: in a product precisions add, and
+# means are averaged by them.** With $\alpha_t(1-\bar\alpha_{t-1})+\beta_t=1-\bar\alpha_t$, the variance $\tilde\beta_t$
+# and the mean $\tilde\mu_t$ are
 #
 # $$\tilde\beta_t = \frac{1-\bar\alpha_{t-1}}{1-\bar\alpha_t}\,\beta_t,\qquad
 # \tilde\mu_t = \frac{\sqrt{\bar\alpha_{t-1}}\,\beta_t}{1-\bar\alpha_t}\,x_0
@@ -119,19 +138,24 @@ print("symbolic zero of (3):", sympy.simplify(sympy.diff(product + (y - middle) 
 before, at = abar[:-1], abar[1:]
 ends = torch.randn(2, 999, 1, 1, 1, generator=generator, dtype=torch.float64)
 mu, tilde = diffusion.posterior(ends[1], ends[0], at, before)
-precision = (at / before) / (1 - at / before) + 1 / (1 - before)
-print(f"residual of (3), all 999 steps: {(tilde.flatten() - 1 / precision).abs().max():.1e}")
+alpha = at / before
+precision = alpha / (1 - alpha) + 1 / (1 - before)
+weighed = (alpha.sqrt() / (1 - alpha) * ends[1].flatten() + before.sqrt() / (1 - before) * ends[0].flatten()) / precision
+print(f"residuals of (3), all 999 steps: {(tilde.flatten() - 1 / precision).abs().max():.1e}, {(mu.flatten() - weighed).abs().max():.1e}")
 
 # %% [markdown] lang="en"
 # ## From likelihood to a sum of small steps
 #
-# A model walks back: $p_\theta(x_{0:T}) = p(x_T)\prod_t p_\theta(x_{t-1}\mid x_t)$. Its likelihood of a picture is an
-# integral over all paths. **Rule: Jensen, $-\ln \mathbb E[\,\cdot\,]\le\mathbb E[-\ln\,\cdot\,]$.**
+# A model with weights $\theta$ walks back; a whole path $x_0,\dots,x_T$, written $x_{0:T}$, has the density
+# $p_\theta(x_{0:T})=p(x_T)\prod_{t=1}^T p_\theta(x_{t-1}\mid x_t)$. The likelihood of a picture is the integral over all
+# paths that end in it; we multiply and divide by $q(x_{1:T}\mid x_0)$, so that it becomes a mean under $q$. **Rule: Jensen, $-\ln \mathbb E[\,\cdot\,]\le\mathbb E[-\ln\,\cdot\,]$.**
 #
 # $$-\ln p_\theta(x_0) = -\ln \mathbb E_{q}\!\left[\frac{p_\theta(x_{0:T})}{q(x_{1:T}\mid x_0)}\right]
 # \le \mathbb E_q\!\left[-\ln\frac{p_\theta(x_{0:T})}{q(x_{1:T}\mid x_0)}\right] = L \tag{4}$$
 #
-# To split $L$ by steps, $q$ must be told backwards too. **Rule: Bayes in each factor; neighbours cancel.**
+# To split $L$ by steps, $q$ must be told backwards too. As $x_t$ depends on $x_0$ only through $x_{t-1}$, Bayes gives
+# $q(x_t\mid x_{t-1})=q(x_{t-1}\mid x_t,x_0)\,q(x_t\mid x_0)/q(x_{t-1}\mid x_0)$ for $t\ge2$. **Rule: Bayes in each factor;
+# in the sum of logs neighbours cancel.**
 #
 # $$\ln q(x_{1:T}\mid x_0) = \sum_{t=1}^{T}\ln q(x_t\mid x_{t-1})
 # = \ln q(x_T\mid x_0) + \sum_{t=2}^{T}\ln q(x_{t-1}\mid x_t, x_0) \tag{5}$$
@@ -153,12 +177,13 @@ backwards = log_normal(path[-1], abar[-1].sqrt() * path[0], 1 - abar[-1]) + log_
 print(f"forwards {forwards:.6f}, backwards {backwards:.6f}, residual {(forwards - backwards).abs():.1e}")
 
 # %% [markdown] lang="en"
-# Put (5) into (4), with **the log of a product is a sum of logs**, and each pair of factors becomes a Kullback–Leibler
-# divergence:
+# Put (5) into (4), with **the log of a product is a sum of logs**. The mean of $\ln(q/p)$ under $q$ is the
+# Kullback–Leibler divergence $D(q\,\|\,p)$ (2.1, equation 5), so each pair of factors becomes one; what it is
+# conditioned on is still averaged over:
 #
-# $$L = \underbrace{D\big(q(x_T\mid x_0)\,\|\,p(x_T)\big)}_{L_T}
+# $$L = \mathbb E_q\Big[\underbrace{D\big(q(x_T\mid x_0)\,\|\,p(x_T)\big)}_{L_T}
 # + \sum_{t=2}^{T}\underbrace{D\big(q(x_{t-1}\mid x_t,x_0)\,\|\,p_\theta(x_{t-1}\mid x_t)\big)}_{L_{t-1}}
-# \underbrace{-\ln p_\theta(x_0\mid x_1)}_{L_0} \tag{6}$$
+# \;\underbrace{-\ln p_\theta(x_0\mid x_1)}_{L_0}\Big] \tag{6}$$
 #
 # The first term has nothing to learn. In the others, choose for $p_\theta$ a Gaussian with the variance of (3) and the
 # mean of (3) at the network's guess $\hat x_0$. **Rule: the divergence of two Gaussians of one width** is
@@ -166,7 +191,7 @@ print(f"forwards {forwards:.6f}, backwards {backwards:.6f}, residual {(forwards 
 #
 # $$L_{t-1} = \frac{1}{2\tilde\beta_t}\left|\tilde\mu_t(x_t,x_0)-\tilde\mu_t(x_t,\hat x_0)\right|^2 \tag{7}$$
 #
-# That rule, checked against the library:
+# Equations (7) to (10) hold for each $x_t$; the loss is their mean. The rule, checked against the library:
 
 # %%
 m1, m2, s = (torch.randn(50, generator=generator, dtype=torch.float64) for _ in range(3))
@@ -182,7 +207,7 @@ print(f"residual of the rule behind (7): {(ours - theirs).abs().max():.1e}")
 #
 # $$L_{t-1} = \tfrac12\big(\mathrm{SNR}(t-1)-\mathrm{SNR}(t)\big)\,|x_0-\hat x_0|^2 \tag{8}$$
 #
-# **Rule: solve (2) for the other unknown.** $x_0-\hat x_0=-\sqrt{(1-\bar\alpha_t)/\bar\alpha_t}\,(\varepsilon-\hat\varepsilon)$, so
+# **Rule: solve the line below (2) for the other unknown.** $x_0-\hat x_0=-\sqrt{(1-\bar\alpha_t)/\bar\alpha_t}\,(\varepsilon-\hat\varepsilon)$, so
 #
 # $$L_{t-1} = \frac{\beta_t^2}{2\tilde\beta_t\,\alpha_t(1-\bar\alpha_t)}\,|\varepsilon-\hat\varepsilon|^2 \tag{9}$$
 #
@@ -209,7 +234,8 @@ A, guessed = sympy.symbols("A guessed", positive=True)
 eps = lambda picture: (xt - sympy.sqrt(A) * picture) / sympy.sqrt(1 - A)  # noqa: E731
 velocity = lambda picture: sympy.sqrt(A) * eps(picture) - sympy.sqrt(1 - A) * picture  # noqa: E731
 ratio = (velocity(x_0) - velocity(guessed)) ** 2 / (x_0 - guessed) ** 2
-print("symbolic zero of (10):", sympy.simplify(ratio - (snr(A) + 1)))
+same = (eps(x_0) - eps(guessed)) ** 2 / (x_0 - guessed) ** 2
+print("symbolic zeros of (10):", sympy.simplify(same - snr(A)), sympy.simplify(ratio - (snr(A) + 1)))
 
 # %% [markdown] lang="en"
 # So every loss is a squared error of $x_0$ with some weight, and a recipe is a choice of weight. The likelihood (8)
@@ -221,7 +247,7 @@ print("symbolic zero of (10):", sympy.simplify(ratio - (snr(A) + 1)))
 # How much each recipe cares about an error in $x_0$, from nearly clean (left) to noise (right):
 
 # %%
-levels = schedule.abar.double()[5:-5]
+levels = schedule.abar.double()[5:-5]  # the outermost steps run off the page
 weights = {
     "likelihood (8)": (diffusion.snr(levels[:-1]) - diffusion.snr(levels[1:])) / 2,
     "noise": diffusion.snr(levels)[1:],
@@ -231,7 +257,7 @@ weights = {
 plotting.show_curves(weights, x=range(6, 995), xlabel="t", ylabel="weight of an error in x₀", logy=True)
 
 # %% [markdown] lang="en"
-# Near noise, the noise loss hardly cares what the picture is; the velocity loss still does, with weight one. That is
+# (The noise curve hides: behind velocity on the left, behind min-SNR on the right.) Near noise, the noise loss hardly cares what the picture is; the velocity loss still does, with weight one. That is
 # why this course predicts $v$. The package's weight for it, times the factor of (10), is the last curve:
 
 # %%
@@ -249,7 +275,9 @@ print("losses.min_snr_weight agrees with (11)")
 # \exp\!\left(-\frac{|x_t-\sqrt{\bar\alpha_t}\,x^{(i)}|^2}{2(1-\bar\alpha_t)}\right) \tag{12}$$
 #
 # **Rule: differentiate the log of the mixture** $q(x_t)=\frac1N\sum_i q(x_t\mid x^{(i)})$. The direction in which noisy
-# data become likelier, the **score**, is the expected noise with the sign turned (Tweedie's formula):
+# data become likelier is called the **score**. Here it is $\sum_i w_i\,\nabla\ln q(x_t\mid x^{(i)})
+# =-\sum_i w_i\,\frac{x_t-\sqrt{\bar\alpha_t}\,x^{(i)}}{1-\bar\alpha_t}$, and each numerator is $\sqrt{1-\bar\alpha_t}$ times the
+# noise that $x^{(i)}$ implies. So the score is the expected noise with the sign turned (Tweedie's formula; Song et al. 2021):
 #
 # $$\nabla_{x_t}\ln q(x_t) = -\frac{\mathbb E[\varepsilon\mid x_t]}{\sqrt{1-\bar\alpha_t}} \tag{13}$$
 #
@@ -283,9 +311,10 @@ plotting.show_plane(clouds, arrows, alt="Arrows to the best guess: to the middle
 #
 # ## How tight is the bound?
 #
-# For Gaussian data of variance $s^2$ all of (6) has a closed form: the best guess leaves the error
-# $\mathrm{Var}(x_0\mid x_t)=1/(\mathrm{SNR}(t)+s^{-2})$, and the exact entropy is $\frac12\ln 2\pi e s^2$. So the gap of
-# the bound (4) can be computed for any number of steps $T$:
+# For Gaussian data of variance $s^2$ all of (6) has a closed form. **Rule: the variance of one Gaussian seen through
+# another; precisions add:** $\mathrm{Var}(x_0\mid x_t)=1/(\mathrm{SNR}(t)+s^{-2})$, the mean of $|x_0-\hat x_0|^2$ in (8). The
+# exact value of the mean of $-\ln p(x_0)$ is the entropy $H=\frac12\ln2\pi es^2$. For the last step $p(x_0\mid x_1)$ is that
+# same Gaussian, so that $L_0-H$ is half the log of a quotient of variances:
 #
 # $$L - H = L_T + \sum_{t=2}^{T}\frac{\mathrm{SNR}(t-1)-\mathrm{SNR}(t)}{2\,(\mathrm{SNR}(t)+s^{-2})}
 # + \tfrac12\ln\frac{\mathrm{Var}(x_0\mid x_1)}{s^2} \tag{14}$$
@@ -307,7 +336,34 @@ assert abs(slope + 1) < 0.05
 plotting.show_table(list(zip(steps, gaps, strict=True)), ["steps T", "nats above the exact value"])
 
 # %% [markdown] lang="en"
-# Ten times the steps, a tenth of the gap: the bound becomes exact as $1/T$, and a thousand steps lose almost nothing.
+# Ten times the steps, a tenth of the gap: the bound becomes exact as $1/T$; what a thousand steps lose, in nats a number,
+# stands in the table. Does (14) tell the truth about (4)? Walk many paths, add up the logs of (4) on each, and compare:
+
+# %%
+def walked_gap(T, s=2.0, n=50_000):
+    """Equation (4) by Monte Carlo, less the entropy: its mean over n paths, and the standard error."""
+    snr, g = torch.linspace(12, -12, T, dtype=torch.float64).exp(), runtime.generator(8)
+    levels, draw = snr / (1 + snr), lambda: torch.randn(n, generator=g, dtype=torch.float64)
+    guess = lambda x, a: a.sqrt() * s**2 * x / (a * s**2 + 1 - a)  # noqa: E731  E[x0 | x_t]
+    x0, a = s * draw(), levels[0]
+    x = a.sqrt() * x0 + (1 - a).sqrt() * draw()
+    nats = log_normal(x, a.sqrt() * x0, 1 - a) - log_normal(x0, guess(x, a), 1 / (snr[0] + s**-2))
+    for after in levels[1:]:
+        step = after / a
+        later = step.sqrt() * x + (1 - step).sqrt() * draw()
+        ends = later.view(-1, 1, 1, 1), guess(later, after).view(-1, 1, 1, 1)
+        mean, wide = (each.flatten() for each in diffusion.posterior(*ends, after.expand(n), a.expand(n)))
+        nats += log_normal(later, step.sqrt() * x, 1 - step) - log_normal(x, mean, wide)
+        x, a = later, after
+    nats -= log_normal(x, 0.0, torch.ones(()).double()) + 0.5 * math.log(2 * math.pi * math.e * s**2)
+    return nats.mean().item(), nats.std().item() / n**0.5
+
+
+mean, error = walked_gap(50)
+print(f"(4), walked: {mean:.4f} ± {error:.4f} nats above the exact value; by (14): {gap(50):.4f}")
+
+# %% [markdown] lang="en"
+# They agree within the error of chance.
 #
 # ## Train one
 #
@@ -362,8 +418,24 @@ print(f"trained {trained:.4f}, floor {floor:.4f}, excess {trained / floor - 1:.1
 plotting.show_curves({"training": history.smoothed(), "floor": [floor] * 2000}, xlabel="step", ylabel="velocity loss")
 
 # %% [markdown] lang="en"
-# Most of the loss cannot be learnt away: it is the noise that no guess can foresee. What counts is the excess. Does the
-# walk along the learnt field end on the spiral? We follow three hundred points, and the paths of a few.
+# Most of the loss cannot be learnt away: it is the noise that no guess can foresee. What counts is the excess. The field
+# that was learnt, drawn like the exact one above; look where the two differ.
+
+# %%
+clouds, arrows = {}, {}
+for share in (0.1, 0.6, 0.95):
+    t = int((schedule.abar - share).abs().argmin())
+    level, name = schedule.abar[[t]], f"learnt, ᾱ = {share}"
+    clouds[name] = diffusion.add_noise(data[:500], torch.randn(500, 2, 1, 1, generator=generator), level).flatten(1)
+    with torch.no_grad():
+        guess = diffusion.x0_from_velocity(grid, field(grid, torch.full((len(grid),), t)), level.expand(len(grid)))
+    arrows[name] = grid.flatten(1), (guess - grid).flatten(1)
+plotting.show_plane(clouds, arrows, alt="The learnt arrows: as the exact ones where there are data, astray where there are none")
+
+# %% [markdown] lang="en"
+# Where data are, the arrows agree; outside, nobody taught the network anything. Does the walk of 1.1, which 2.4 derives
+# (from each guess, mix picture and noise again, a little cleaner), end on the spiral when it follows the learnt field?
+# We follow three hundred points, and the paths of a few.
 
 # %%
 seen = []
@@ -376,6 +448,79 @@ plotting.show_plane({"noise": start.flatten(1), "walked": end.flatten(1), "data"
 # %% [markdown] lang="en"
 # The walked cloud lies on the arms, with a few strays between them. The model never saw a likelihood; it guessed, and (13)
 # turned its guesses into a direction.
+#
+# ### From points to pictures
+#
+# For the loss a point and a picture are the same: $8\times8\times3=192$ numbers instead of two. The pictures show one thing
+# each, of any name and colour, in any place: drawn at 40 × 40, cut to the middle 24 × 24, and averaged over squares of
+# 3 × 3.
+
+# %%
+def tiny(count, seed):
+    """Pictures (count, 3, 8, 8) of one thing each."""
+    rng = random.Random(seed)
+    words = [[rng.choice(list(of)) for of in (scenes.THINGS, scenes.COLOURS, scenes.BACKGROUNDS)] for _ in range(count)]
+    drawn = [scenes.Scene((scenes.Thing(name, colour),), place) for name, colour, place in words]
+    return nn.functional.avg_pool2d(scenes.pictures(drawn, 40, seeds=range(count))[:, :, 8:-8, 8:-8], 3)
+
+
+album = tiny(4000, seed=1)
+plotting.show_images(album[:7], columns=7, alt="Seven tiny pictures: blots of a colour before a sky")
+
+# %% [markdown] lang="en"
+# A U-Net, small and of the kind that the course uses, makes the guesses. The steps are Muon's (Jordan et al. 2024), with
+# which most models of the course were trained.
+
+# %%
+class TinyDenoiser(UNet2DModel):
+    """The library's U-Net without words, 8 × 8 and 4 × 4 places, attention at the latter; (x_t, t) → velocity."""
+
+    def __init__(self):
+        super().__init__(8, 3, 3, down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+                         block_out_channels=(32, 64), layers_per_block=1, norm_num_groups=8)  # fmt: skip
+
+    def forward(self, x_t, t):
+        return super().forward(x_t, t).sample
+
+
+torch.manual_seed(0)
+denoiser = TinyDenoiser()
+batches = training.Shuffled(len(album), 64, lambda indices, turn: album[indices])
+optimiser = training.muon(denoiser, 3e-3)
+training.fit(denoiser, batches, velocity_loss, steps=400, optimiser=optimiser, ema=0.99)
+
+# %% [markdown] lang="en"
+# Each row below is one walk, and shows the guess on the way; the last column is the picture of the album that is nearest
+# to its end.
+
+# %%
+steps = []
+with torch.no_grad():
+    start = torch.randn(4, 3, 8, 8, generator=runtime.generator(7))
+    end = sampling.ddim(lambda x, t: denoiser(x, torch.full((len(x),), t)), start, schedule, steps=40, on_step=steps.append)
+nearest = album[torch.cdist(end.flatten(1), album.flatten(1)).argmin(1)]
+shown = {"noise": start} | {f"guess, step {k}": steps[k - 1].x0 for k in (1, 8, 16, 24)} | {"walked": end, "nearest": nearest}
+titles = [*shown] + [" "] * 21
+plotting.show_images(torch.stack(list(shown.values()), 1).flatten(0, 1), titles, columns=7, alt="Four walks from noise to a tiny picture")
+
+# %% [markdown] lang="en"
+# First the mean of all, then a place, then a thing in it. Does it repeat its album? Ask fresh pictures for the loss at a
+# few times: of the network, and of the best guess (12) over the album, which can only remember.
+
+# %%
+@torch.no_grad()
+def loss_at(model, z, t):
+    at = torch.full((len(z),), t)
+    noisy = diffusion.noised(z, schedule, at, runtime.generator(t))
+    return losses.velocity_prediction(model(noisy.x_t, at), diffusion.velocity(z, noisy.noise, schedule.at(at))).item()
+
+
+unseen = tiny(500, seed=2)
+table = [(t, loss_at(denoiser, unseen, t), loss_at(Best(album), unseen, t)) for t in (200, 500, 800, 950)]
+plotting.show_table(table, ["t", "network", "album"])
+
+# %% [markdown] lang="en"
+# In little and middling noise the network is better than its album could be; in much noise both say the mean.
 #
 # ## How far is the course's model from the best?
 #
@@ -391,13 +536,6 @@ own, unseen, known = known[:64], known[-64:], known[:-64]
 nothing = sampling.encode_words(pipe, [""])
 
 
-@torch.no_grad()
-def loss_at(model, z, t):
-    at = torch.full((len(z),), t)
-    noisy = diffusion.noised(z, schedule, at, runtime.generator(t))
-    return losses.velocity_prediction(model(noisy.x_t, at), diffusion.velocity(z, noisy.noise, schedule.at(at))).item()
-
-
 def network(x_t, at):
     return pipe.unet(x_t, at, encoder_hidden_states=nothing.expand(len(x_t), -1, -1)).sample
 
@@ -405,11 +543,15 @@ def network(x_t, at):
 times = [50, 200, 350, 500, 650, 800, 900, 970]
 curves = {"remembers": [loss_at(Best(known), own, t) for t in times], "set, fresh": [loss_at(Best(known), unseen, t) for t in times]}
 curves["model"] = [loss_at(network, unseen, t) for t in times]
-plotting.show_curves(curves, x=times, xlabel="t", ylabel="velocity loss", logy=True)
+table = [(t, *(curves[name][k] for name in ("remembers", "model", "set, fresh"))) for k, t in enumerate(times)]
+excess = [(*row, max(0.0, row[2] - row[3]), row[2] - row[1]) for row in table]
+plotting.show_table(excess, ["t", "remembers", "model", "set, fresh", "excess, at least", "at most"])
+plotting.show_curves({name: curves[name] for name in ("set, fresh", "model")}, x=times, xlabel="t", ylabel="velocity loss", logy=True)
 
 # %% [markdown] lang="en"
-# In little noise the model does far better than any set of pictures could, because it has learnt rules and not pictures; in
-# much noise all three meet, as everything that is left is the mean. There a guess is a blur, and must be:
+# In little noise the model does far better on fresh pictures than the set, because it has learnt rules and not pictures. In
+# much noise only the mean is left, which a set gives well: where the fifth column is above zero, the model is certainly not
+# the best. The best guess there is a blur, and must be:
 
 # %%
 late = diffusion.noised(z, schedule, torch.tensor([999]), runtime.generator(0))
@@ -423,7 +565,8 @@ plotting.show_images(sampling.decode(pipe, torch.cat(guesses)), ["the model's gu
 #
 # ## Exercises
 #
-# **2.3.1** (4 minutes) Write equation (2) as a function: a clean tensor, noise of its shape, and $\bar\alpha$ as a number.
+# **2.3.1** (4 minutes) Write the jump (the line below equation (2)) as a function: from a clean tensor, noise of its shape
+# and $\bar\alpha$, a number, to $x_t$.
 
 # %% tags=["exercise"]
 def jump(x0, noise, abar):
@@ -445,8 +588,9 @@ def posterior_mean(x_t, x0, abar, before):
 checks.check_posterior_mean(posterior_mean)
 
 # %% [markdown] lang="en"
-# **2.3.3** (10 minutes) A network guesses *noise*. Which weight gives its squared error the weight $\min(\mathrm{SNR},\gamma)$ in
-# units of $x_0$? Use (10) and (11).
+# **2.3.3** (10 minutes) A network guesses *noise*. By which weight must its squared error be multiplied, so that by (10) it
+# counts $\min(\mathrm{SNR},\gamma)\,|x_0-\hat x_0|^2$? `abar` is $\bar\alpha$, `gamma` is $\gamma$; both are numbers, and so is
+# the weight.
 
 # %% tags=["exercise"]
 def noise_weight(abar, gamma):
@@ -470,6 +614,7 @@ checks.check_noise_weight(noise_weight)
 # ### References
 #
 # - Ho, Jain, Abbeel 2020, *Denoising diffusion probabilistic models*, arXiv 2006.11239.
+# - Jordan et al. 2024, *Muon: an optimizer for hidden layers in neural networks*, kellerjordan.github.io/posts/muon.
 # - Kingma, Salimans, Poole, Ho 2021, *Variational diffusion models*, arXiv 2107.00630.
 # - Salimans, Ho 2022, *Progressive distillation for fast sampling of diffusion models*, arXiv 2202.00512.
 # - Hang et al. 2023, *Efficient diffusion training via min-SNR weighting strategy*, arXiv 2303.09556.

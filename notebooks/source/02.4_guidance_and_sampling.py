@@ -397,15 +397,22 @@ few = [[n, *judged(n, 2.0)] for n in asked]
 plotting.show_table(few, ["steps", "thing", "colour", "background", "seconds a picture"])
 
 # %% [markdown] lang="en"
-# The place is there after few steps, as it fills most of the picture; the thing takes more. Sixteen pictures are few:
-# a row may move by one in ten by chance. The same seed, walked in 1, 2, 4, 8 and 50 steps:
+# The same as a figure: what does the next doubling of the steps buy?
+
+# %%
+shares = {name: [row[k] for row in few] for k, name in enumerate(["thing", "colour", "background"], start=1)}
+plotting.show_curves(shares, x=np.log2(asked), xlabel="log₂ of the steps", ylabel="share right")
+
+# %% [markdown] lang="en"
+# All rise in the first few steps, and after eight hardly move. Sixteen pictures are few: a row may move by one in ten by
+# chance. The same seed, walked in 1, 2, 4, 8 and 50 steps:
 
 # %%
 row = [sampling.words_to_pictures(pipe, ["a red house in a meadow"], steps=n, seed=3) for n in asked]
 plotting.show_images(torch.cat(row), [f"steps: {n}" for n in asked], scale=0.75)
 
 # %% [markdown] lang="en"
-# One step is the mean that the loss asks for: the place, the colour, a coarse shape. More steps give it edges. And the
+# One step gives the mean that the loss asks for, pulled by the words: the place, the colour, a coarse shape. More steps give it edges. And the
 # other dial, guidance, at eight steps:
 
 # %%

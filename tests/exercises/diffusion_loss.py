@@ -47,6 +47,7 @@ POSTERIOR = {
         lambda x, x0, a, b: _posterior(x, x0, a, b, noisy=(a / b) ** 0.5 * (1 - a)),
         "times 1 - before",
     ),
+    "before for 1 - before": (lambda x, x0, a, b: _posterior(x, x0, a, b, noisy=(a / b) ** 0.5 * b), "not before"),
     "the middle": (lambda x, x0, a, b: (x + x0) / 2, "not equation (3)"),
 }
 

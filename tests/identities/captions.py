@@ -21,6 +21,7 @@ def rows():
         ("-log p of a row of choices = sum of the surprises, table of all rows", chain_rule()),
         ("d CE / dz = (p - y) on real tokens over their number, by autograd", gradient()),
         ("d CE / dz = p - y, by differences of fourth order", finite_differences()),
+        ("torch.autograd.gradcheck of losses.cross_entropy (0: passed)", checked()),
         ("Hessian = diag(p) - p pᵀ, and vᵀ H v = variance of v under p", hessian()),
         ("label smoothing: gradient = p - ((1-ε) y + ε/K)", smoothing()),
         ("CE(q, p) = H(q) + KL(q || p)", entropy_and_gap()),
@@ -32,6 +33,11 @@ def rows():
         ("moments of a steady gradient, corrected = the gradient, its square", correction()),
         ("AdamW, 20 steps by hand = torch.optim.AdamW", adamw()),
     ]
+
+
+def checked():
+    scores = draw(3, 5, 6).requires_grad_()
+    return float(not torch.autograd.gradcheck(lambda z: losses.cross_entropy(z, LABELS), scores, raise_exception=False))
 
 
 def largest(difference):

@@ -1,7 +1,7 @@
 """The identities behind the diffusion loss (notebook 2.3)."""
 
 import torch
-from torch.distributions import Categorical, MixtureSameFamily, Normal, kl_divergence
+from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal, kl_divergence
 
 from aigc_course import diffusion
 from identities import draw
@@ -25,6 +25,8 @@ def rows():
         ("L_{t-1} = β² / (2 σ² α (1-ᾱ)) |ε - ε̂|², all 999 t", noise_form()),
         ("L_{t-1} = (SNR(t-1) - SNR(t)) / 2 |x0 - x̂0|², all 999 t", snr_form()),
         ("|v - v̂|² = (SNR + 1) |x0 - x̂0|²; |ε - ε̂|² = SNR |x0 - x̂0|²", velocity_form()),
+        ("x0 = √ᾱ x_t - √(1-ᾱ) v, and ε = √(1-ᾱ) x_t + √ᾱ v", from_velocity()),
+        ("bound - entropy of Gaussian data = KL of whole paths, 8 steps", bound_gap()),
         ("score = -E[ε | x_t] / √(1-ᾱ), Gaussian mixture, by autograd", score()),
         ("the best guess turns the score of finite data into E[x0 | x_t]", score_of_data()),
     ]
@@ -85,6 +87,38 @@ def noise_form():
 def snr_form():
     term, off, _, _ = _term()
     return relative((diffusion.snr(BEFORE) - diffusion.snr(AT)) / 2 * off.square(), term)
+
+
+def from_velocity():
+    x0, noise = draw(2, 999, 1, 1, 1)
+    x_t, v = diffusion.add_noise(x0, noise, AT), diffusion.velocity(x0, noise, AT)
+    ends = diffusion.x0_from_velocity(x_t, v, AT) - x0, diffusion.noise_from_velocity(x_t, v, AT) - noise
+    return max(off.abs().max().item() for off in ends)
+
+
+def bound_gap(T=8, s=2.0):
+    """Equation (14) of 2.3 against the joint Gaussians of x_0 … x_T: the data's way there, the best model's way back."""
+    snr = torch.linspace(4, -4, T, dtype=torch.float64).exp()
+    abar, left = snr / (1 + snr), 1 / (snr + s**-2)  # left: Var(x0 | x_t)
+    end = (abar[-1] * s**2 - abar[-1] - (1 - abar[-1]).log()) / 2
+    told = end + ((snr[:-1] - snr[1:]) / 2 * left[1:]).sum() + (left[0] / s**2).log() / 2
+    steps = torch.cat([abar[:1], abar[1:] / abar[:-1]])
+    there, back = torch.zeros(2, T + 1, T + 1, dtype=torch.float64)  # each row: x_t as a mixture of T + 1 fresh noises
+    there[0, 0], back[T, T] = s, 1
+    for t in range(1, T + 1):
+        there[t] = steps[t - 1].sqrt() * there[t - 1]
+        there[t, t] = (1 - steps[t - 1]).sqrt()
+    for t in range(T, 0, -1):
+        guess = abar[t - 1].sqrt() * left[t - 1] / (1 - abar[t - 1])  # E[x0 | x_t = 1]
+        mean, variance = guess, left[0]
+        if t > 1:
+            ends = torch.ones(1, 1, 1, 1, dtype=torch.float64), guess.view(1, 1, 1, 1)
+            mean, variance = (e.squeeze() for e in diffusion.posterior(*ends, abar[[t - 1]], abar[[t - 2]]))
+        back[t - 1] = mean * back[t]
+        back[t - 1, t - 1] = variance.sqrt()
+    nothing = torch.zeros(T + 1, dtype=torch.float64)
+    q, p = (MultivariateNormal(nothing, covariance_matrix=rows @ rows.T) for rows in (there, back))
+    return (kl_divergence(q, p) - told).abs().item()
 
 
 def velocity_form():
