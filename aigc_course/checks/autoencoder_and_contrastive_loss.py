@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from aigc_course.checks.verdict import right, untried
+from aigc_course.checks.verdict import right, shaped, untried
 
 
 def check_draw_code(answer: Callable[..., torch.Tensor]) -> None:
@@ -15,9 +15,10 @@ def check_draw_code(answer: Callable[..., torch.Tensor]) -> None:
     got = answer(mean, logvar, noise)
     if untried(got, "2.2.1", "replace the dots: stretch the noise, then move it"):
         return
+    shaped(got, mean)
 
     def is_like(wanted: torch.Tensor) -> bool:
-        return got.shape == mean.shape and torch.allclose(got, wanted, atol=1e-9)
+        return torch.allclose(got, wanted, atol=1e-9)
 
     assert not is_like(mean), "that is the middle of the guess; a draw needs the noise too"
     assert not is_like(mean + noise), "the noise has width 1 still: stretch it by the standard deviation"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 from aigc_course import diffusion, losses
-from aigc_course.checks.verdict import right, untried
+from aigc_course.checks.verdict import right, shaped, untried
 
 
 def check_jump(answer: Callable[..., torch.Tensor]) -> None:
@@ -17,9 +17,10 @@ def check_jump(answer: Callable[..., torch.Tensor]) -> None:
     got = answer(x0, noise, abar)
     if untried(got, "2.3.1", "replace the dots with equation (2): a share of x0 and a share of noise"):
         return
+    shaped(got, x0)
 
     def is_like(picture: float, rest: float) -> bool:
-        return got.shape == x0.shape and torch.allclose(got, picture * x0 + rest * noise, atol=1e-6)
+        return torch.allclose(got, picture * x0 + rest * noise, atol=1e-6)
 
     root, spread = abar**0.5, (1 - abar) ** 0.5
     assert not is_like(abar, 1 - abar), "these are variances; a mean and a deviation are their roots: abar**0.5"
@@ -40,11 +41,12 @@ def check_posterior_mean(answer: Callable[..., torch.Tensor]) -> None:
     got = answer(x_t, x0, abar, before)
     if untried(got, "2.3.2", "replace the dots with the mean of equation (3)"):
         return
+    shaped(got, x0)
     alpha = abar / before
     clean, noisy = before**0.5 * (1 - alpha) / (1 - abar), alpha**0.5 * (1 - before) / (1 - abar)
 
     def is_like(of_x0: float, of_x_t: float) -> bool:
-        return got.shape == x0.shape and torch.allclose(got, of_x0 * x0 + of_x_t * x_t, atol=1e-6)
+        return torch.allclose(got, of_x0 * x0 + of_x_t * x_t, atol=1e-6)
 
     assert not is_like(noisy, clean), "x0 and x_t have each other's coefficient"
     assert not is_like(clean * (1 - abar), noisy * (1 - abar)), "divide both terms by 1 - abar"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from aigc_course.checks.verdict import right, untried
+from aigc_course.checks.verdict import right, shaped, untried
 
 
 def check_ddim_step(answer: Callable[..., torch.Tensor]) -> None:
@@ -16,10 +16,11 @@ def check_ddim_step(answer: Callable[..., torch.Tensor]) -> None:
     got = answer(x_t, noise, abar, after)
     if untried(got, "2.4.1", "replace the dots: the guessed clean picture first, then equation (4)"):
         return
+    shaped(got, x_t)
     x0 = (x_t - (1 - abar) ** 0.5 * noise) / abar**0.5
 
     def is_like(wanted: torch.Tensor) -> bool:
-        return got.shape == x_t.shape and torch.allclose(got, wanted, atol=1e-6)
+        return torch.allclose(got, wanted, atol=1e-6)
 
     assert not is_like(x0), "that is the clean end of the guess; mix it with the noise again, at `after`"
     assert not is_like(abar**0.5 * x0 + (1 - abar) ** 0.5 * noise), "you are back at x_t: mix with `after`, not `abar`"
@@ -41,9 +42,10 @@ def check_clean_end(answer: Callable[..., torch.Tensor]) -> None:
     got = answer(z, speed, tau)
     if untried(got, "2.4.2", "replace the dots: how far back from z does the road lead, and which way?"):
         return
+    shaped(got, z)
 
     def is_like(wanted: torch.Tensor) -> bool:
-        return got.shape == z.shape and torch.allclose(got, wanted, atol=1e-6)
+        return torch.allclose(got, wanted, atol=1e-6)
 
     assert not is_like(noise), "that is the other end, the noise; the picture lies at time 0"
     assert not is_like(z + tau * speed), "the speed points to the noise: go against it"

@@ -1,8 +1,10 @@
-"""What every check can say: not tried yet, or correct."""
+"""What every check can say: not tried yet, of another kind or shape, or correct."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from torch import Tensor
 
 
 def untried(answer: Any, number: str, hint: str) -> bool:
@@ -11,6 +13,13 @@ def untried(answer: Any, number: str, hint: str) -> bool:
         print(f"○ {number} not tried yet: {hint}")
         return True
     return False
+
+
+def shaped(answer: Any, like: Tensor) -> None:
+    """Insist on a tensor of the same shape."""
+    assert isinstance(answer, Tensor), f"return a tensor, not a {type(answer).__name__}"
+    wanted, found = tuple(like.shape), tuple(answer.shape)
+    assert found == wanted, f"the shape is {found}; keep that of what you were given, {wanted}"
 
 
 def right(number: str) -> None:

@@ -17,6 +17,8 @@ def _spread(share):
 
 
 JUMP = {
+    "a number": (lambda *given: 0.5, "return a tensor"),
+    "averaged": (lambda x, *given: x.mean(), "the shape is"),
     "no roots": (_mixed(lambda a: a, lambda a: 1 - a), "these are variances"),
     "swapped": (_mixed(_spread, _root), "the two are swapped"),
     "one root": (_mixed(_root, lambda a: 1 - a), "needs its root, too"),
@@ -36,6 +38,8 @@ def _posterior(x_t, x0, abar, before, clean=None, noisy=None, by=None):
 
 
 POSTERIOR = {
+    "a number": (lambda *given: 0.5, "return a tensor"),
+    "averaged": (lambda x, *given: x.mean(), "the shape is"),
     "swapped": (lambda x, x0, a, b: _posterior(x0, x, a, b), "each other's coefficient"),
     "not divided": (lambda x, x0, a, b: _posterior(x, x0, a, b, by=1), "divide both terms"),
     "no root of before": (lambda x, x0, a, b: _posterior(x, x0, a, b, clean=1 - a / b), "lacks the root of `before`"),

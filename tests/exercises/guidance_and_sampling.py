@@ -11,6 +11,8 @@ def _ddim(x_t, noise, abar, after, picture=None, rest=None):
 
 
 DDIM = {
+    "a number": (lambda *given: 0.5, "return a tensor"),
+    "averaged": (lambda x, *given: x.mean(), "the shape is"),
     "clean end": (lambda x, e, a, b: _ddim(x, e, a, 1.0), "the clean end of the guess"),
     "no step": (lambda x, e, a, b: _ddim(x, e, a, a), "you are back at x_t"),
     "x_t for x0": (lambda x, e, a, b: b**0.5 * x + (1 - b) ** 0.5 * e, "not x_t itself"),
@@ -22,6 +24,8 @@ DDIM = {
 }
 
 CLEAN = {
+    "a number": (lambda *given: 0.5, "return a tensor"),
+    "averaged": (lambda x, *given: x.mean(), "the shape is"),
     "the noise": (lambda z, u, t: z + (1 - t) * u, "the other end"),
     "along the speed": (lambda z, u, t: z + t * u, "go against it"),
     "a unit of time": (lambda z, u, t: z - u, "too far"),
