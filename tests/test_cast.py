@@ -4,6 +4,7 @@ import json
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ import torch
 import train_autoencoder
 import train_clip
 import train_text_encoder
+import train_text_to_image
 from torch import nn
 
-from aigc_course import evaluation, models, runtime, sampling, scenes
+from aigc_course import diffusion, evaluation, models, runtime, sampling, scenes
 
 FOLDER = models.folder_of("text-to-image")
 STOCK = """
@@ -169,6 +171,39 @@ def test_the_map_of_the_text_encoder_is_of_the_scene_that_its_caption_tells():
     train_text_encoder.objective(model, batch).backward()
     assert all(p.grad is not None for p in model.parameters())
     assert 0 <= train_text_encoder.placed(model, lesson, 4) <= 0.5, "an untrained map cannot know"
+
+
+def test_what_two_things_are_stands_at_the_end_of_the_padded_caption():
+    scene = train_text_encoder.composed(scenes.sample(2, task="pair")).scene
+    (x, y, *first), (z, w, *second) = train_text_encoder.told_at_the_end(scene)
+    assert ((x, y), (z, w)) == {"left of": ((-1, 0), (1, 0)), "above": ((0, -1), (0, 1))}[scene.facts.relation]
+    whole = models.meaning([scene], 8)[0, -train_text_encoder.OF_A_THING :]
+    for thing, told in zip(scene.things, (first, second), strict=True):
+        assert whole[:, int(8 * thing.y), int(8 * thing.x)].tolist() == told
+    two = replace(scene.things[0], x=0.25), replace(scene.things[0], x=0.75)
+    rows = train_text_encoder.told_at_the_end(replace(scene, things=two))
+    assert rows == [[0, 0, *first]] * 2, "copies have no order"
+
+
+def test_inner_blocks_are_asked_where_they_lie_and_what_is_there_and_the_denoiser_stays_as_it_is():
+    unet, tokenizer, drawn = models.denoiser(), models.load("tokenizer"), scenes.samples(3)
+    names = set(unet.state_dict())
+    parts = {"text_encoder": models.text_encoder(tokenizer), "unet": unet, "inner": train_text_to_image.Inner(unet)}
+    model = nn.ModuleDict(parts)
+    latents = torch.cat([torch.randn(3, models.LOOK, 16, 16), models.meaning(drawn)], 1)
+    batch = train_text_to_image.Told(drawn, latents.half(), tokenizer)(torch.arange(3), 0)
+    told = batch["focus"].mean((0, 2, 3))
+    assert torch.allclose(told[models.LOOK :] / told[0], torch.full((models.MEANING,), train_text_to_image.OF_MEANING))
+    assert set(unet.state_dict()) == names
+    loss = train_text_to_image.objective(diffusion.Schedule.cosine())(model, batch, runtime.generator(0))
+    loss.backward()
+    assert all(p.grad is not None for p in model.parameters())
+    for head in model["inner"].heads:  # who says nothing errs by the whole truth
+        nn.init.zeros_(head.weight), nn.init.zeros_(head.bias)
+    along = torch.linspace(-1, 1, 16).expand(3, 1, 16, 16)
+    truth = torch.cat([along, along.mT, models.meaning(drawn)], 1)
+    wanted = [nn.functional.adaptive_avg_pool2d(truth, side).square().mean() for side in (8, 4, 4, 4)]
+    torch.testing.assert_close(model["inner"](latents), sum(wanted) / 4)
 
 
 def test_families_differ_by_a_fact_or_two_and_stay_in_the_training_split():

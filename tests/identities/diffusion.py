@@ -97,7 +97,7 @@ def from_velocity():
 
 
 def bound_gap(T=8, s=2.0):
-    """Equation (14) of 2.3 against the joint Gaussians of x_0 … x_T: the data's way there, the best model's way back."""
+    """Equation (14) of 2.3 against the joint Gaussians of x_0 … x_T, of the data and of the best model."""
     snr = torch.linspace(4, -4, T, dtype=torch.float64).exp()
     abar, left = snr / (1 + snr), 1 / (snr + s**-2)  # left: Var(x0 | x_t)
     end = (abar[-1] * s**2 - abar[-1] - (1 - abar[-1]).log()) / 2
