@@ -199,6 +199,7 @@ tokenizer, lm = models.load("tokenizer"), models.load("lm")
 begun = tokenizer("<en>", return_tensors="pt").input_ids[:, :-1].expand(200, -1)
 torch.manual_seed(0)
 ends = dict(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
+lm.config.pad_token_id = None  # sentences that have ended are filled up: the library would warn of it
 said = lm.generate(begun, attention_mask=torch.ones_like(begun), do_sample=True, max_length=32, **ends)
 longer = tokenizer.batch_decode(said, skip_special_tokens=True)
 print("\n".join(longer[:4]))
