@@ -206,6 +206,13 @@ def test_inner_blocks_are_asked_where_they_lie_and_what_is_there_and_the_denoise
     torch.testing.assert_close(model["inner"](latents), sum(wanted) / 4)
 
 
+def test_pairs_stand_where_the_words_say_from_pure_noise_on(pipe):
+    sides = train_text_to_image.sides(pipe.unet, pipe.text_encoder, pipe.tokenizer, 24)
+    assert 0.8 < sides < 1.2
+    new = models.denoiser()
+    assert abs(train_text_to_image.sides(new, pipe.text_encoder, pipe.tokenizer, 24)) < 0.2, "untrained"
+
+
 def test_families_differ_by_a_fact_or_two_and_stay_in_the_training_split():
     made, changed = [one.scene for one in train_clip.families(160)], set()
     assert {scenes.split_of(scene) for scene in made} == {"train"}

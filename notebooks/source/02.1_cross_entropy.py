@@ -45,7 +45,7 @@ plotting.show_images(pictures, said["en"], columns=4, scale=1.4)
 # %% [markdown] lang="en"
 # The same pictures in Chinese, from the same weights: a mark before the caption says which language is wanted. The right
 # columns say whether all that was claimed is true of the scene. (On average this small captioner is right in every
-# point about every second time; below, we measure it. Shapes are what it still mixes up.)
+# point about four times out of five. Shapes are what it still mixes up.)
 
 # %%
 true = {language: [evaluation.agrees(text, one.scene) for text, one in zip(told, samples)] for language, told in said.items()}
@@ -499,9 +499,9 @@ plotting.show_table(rows, ["labels", "reports", "real tokens", "stops", "writes"
 
 # %% [markdown] lang="en"
 # Read it row by row. Counting padding *reports* far less, and by the third column is no better. Without the shift the
-# report falls **below the floor**: no honest model can, so a loss under the entropy is a bug. That model copies what it
-# reads, and writes one token forever. With the end mark masked the report looks fine, and no caption ends. The
-# report of the second row can be foretold from its third by (11):
+# report falls **below the floor**: no honest model can on captions that are new to it (as here), so a loss under the
+# entropy is a bug. That model copies what it reads, and writes one token forever. With the end mark masked the report
+# looks fine, and no caption ends. The report of the second row can be foretold from its third by (11):
 
 # %%
 share = (everything[:, 1:] != pad).double().mean().item()
@@ -825,7 +825,7 @@ checks.check_adamw_step(adamw_step)
 #
 # 1. A caption is a product of choices (1); its loss is convex in the scores, with the gradient $p-y$ (3), (4).
 # 2. Cross-entropy is entropy plus divergence (5). The entropy cannot be learnt away; for our captions it is known (7), and
-#    a loss below it is a bug.
+#    a loss below it, on captions that are new to the model, is a bug.
 # 3. Read the true tokens, be asked for the next (9); leave padding out (10), or the report shrinks by $n/L$ (11); keep the
 #    end mark in.
 # 4. AdamW steps by a corrected mean over a corrected size (13), and shrinks weights apart from it (14).
