@@ -129,8 +129,8 @@ parser = evaluation.load_parser()
 plotting.show_table([(name, share) for name, share in evaluation.own_error(parser, 100).items()], ["question", "misread, of 100 drawings"])
 
 # %% [markdown] lang="en"
-# Differences smaller than these may be the judge's own. Where does it err? We look for drawings that it misreads,
-# among several of one kind, which are hardest to count.
+# Differences smaller than these may be the judge's own (and none of a hundred is not never). Where does it err? We look
+# for drawings that it misreads, among several of one kind.
 
 # %%
 drawn = scenes.samples(400, "test", seed=5, task="count")

@@ -588,7 +588,8 @@ def seen_and_told(samples):
 def everywhere(decoder, batch, ignore=-100):
     """Nats at every place after the language mark, padding counted unless it is ignored."""
     views, tokens = batch
-    logits = decoder(tokens[:, :-1], encoder_hidden_states=views).logits[:, 1:]
+    read = dict(attention_mask=torch.ones_like(tokens[:, :-1]), encoder_hidden_states=views)  # nothing is masked
+    logits = decoder(tokens[:, :-1], **read).logits[:, 1:]
     return losses.cross_entropy(logits, tokens[:, 2:], ignore)
 
 
