@@ -104,13 +104,12 @@ def test_a_seed_gives_the_same_picture_alone_and_in_company(pipe):
     torch.testing.assert_close(alone[0], company[1], atol=1e-4, rtol=0)
 
 
-@pytest.mark.skipif(not models.folder_of("upscaler").is_dir(), reason="train it first: scripts/train_upscaler.py")
 def test_the_upscaler_is_better_than_lanczos_and_leaves_no_seam(pipe):
     model = models.load("upscaler")
     found = evaluation.against_lanczos(model, pipe.vae, evaluation.load_parser(), scenes.samples(8, "test"))
     for given in ("drawn", "autoencoded"):
         ours, theirs = (found[given, way] for way in ("upscaler", "Lanczos"))
-        assert (ours["PSNR"] > theirs["PSNR"]).float().mean() > 0.8
+        assert (ours["PSNR"] - theirs["PSNR"]).mean() > 0.5, f"no better than Lanczos on {given} pictures"
         assert ours["edges"].mean() > theirs["edges"].mean()
     assert evaluation.seam(model, scenes.pictures(scenes.samples(1, "test"), models.PICTURE)).max() < 1
 
