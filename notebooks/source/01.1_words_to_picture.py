@@ -103,8 +103,9 @@ ids = pipe.tokenizer(prompt).input_ids
 print(list(zip(pipe.tokenizer.convert_ids_to_tokens(ids), ids, strict=True)))
 
 # %% [markdown] lang="en"
-# The text encoder turns each piece into a vector that also knows the pieces before it. The sentence is padded to
-# the length that the encoder reads.
+# The text encoder turns each piece into a vector that also knows the pieces before it. The sentence is padded to the
+# length that the encoder reads. Even the padding works: the first thing of a sentence is told too early where it will
+# stand, so this encoder was trained to say it again at the very end.
 
 # %%
 text = sampling.encode_words(pipe, [prompt])
@@ -212,17 +213,19 @@ plotting.show_images(pulled, [f"w = {w:g}" for w in scales], columns=5, alt="A p
 # %% [markdown] lang="en"
 # ## Where it fails
 #
-# A small model has small powers, and we look at them. In the figures above, places, styles and colours came out
-# well, and shapes mostly. Below are prompts that need counting or the place of two things: look for a number that is
-# off by one, and for things on the wrong side.
+# A small model has small powers, and we look at them. Counting, sides and who has which colour are three of the six tasks
+# of the GenEval benchmark (Ghosh et al. 2023), at which large models err for long. Look whether all of it is right, and
+# at the shapes.
 
 # %%
 hard = ["three orange fish at sea", "four white stars at night", "a red cat left of a blue house", "a green bird above a yellow car"]
 plotting.show_images(sampling.words_to_pictures(pipe, hard, seed=20), hard, columns=4, scale=0.6)
 
 # %% [markdown] lang="en"
-# What is asked for is there; how many and where comes last. Larger models err at the same tasks, later: counting,
-# position and binding are three of the six tasks of the GenEval benchmark (Ghosh et al. 2023). Words that the model never met cannot help it at all; the package names them.
+# Number, side and colour are as asked; these are what the model settles first. Shapes come last, and some stay rough. And
+# what is asked for alone may come twice, like the house of seed 3 above: no word tells where it stands, and the model has
+# not made up its mind. `data/models/SCORES.md` says how often. Words that the model never met cannot help it at all; the
+# package names them.
 
 # %%
 wish = "a red elephant riding a bicycle"

@@ -417,7 +417,7 @@ judge("the gradient of the loss is the gradient of the model", of_loss.shape == 
 p_minus_y = torch.softmax(W @ x, 0) - torch.eye(3)[truth]
 torch.testing.assert_close(torch.einsum("k,kij->ij", p_minus_y, of_model), of_loss)
 torch.testing.assert_close(torch.outer(p_minus_y, x), of_loss)
-plotting.show_heatmap(of_loss.round(decimals=2), ["class 0", "class 1, the truth", "class 2"], [f"x{k}" for k in range(5)])
+plotting.show_heatmap(of_loss.round(decimals=2) + 0.0, ["class 0", "class 1, the truth", "class 2"], [f"x{k}" for k in range(5)])
 
 # %% [markdown] lang="en"
 # The row of the truth has the other sign than the rest, by $p - y$: that is what the loss adds.

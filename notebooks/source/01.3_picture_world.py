@@ -148,6 +148,8 @@ for reading in parser.read(scenes.pictures([drawn[k] for k in shown])):
     print([" ".join(thing.kind) for thing in reading.things], reading.background, reading.style)
 
 # %% [markdown] lang="en"
+# It counts rightly here, and takes one small thing for another.
+#
 # ## The COCO format
 #
 # Captioned pictures travel in COCO's JSON layout. One function reads our set and anyone's.

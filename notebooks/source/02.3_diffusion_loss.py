@@ -43,7 +43,7 @@ with torch.no_grad():
     text = sampling.encode_words(pipe, ["an orange boat at sea"] * 5)
     guess = diffusion.x0_from_velocity(noisy.x_t, pipe.unet(noisy.x_t, t, encoder_hidden_states=text).sample, schedule.at(t))
 titles = [f"t = {k}" for k in t.tolist()] + ["guess"] * 5
-plotting.show_images(sampling.decode(pipe, torch.cat([noisy.x_t, guess])), titles, columns=5, scale=0.75)
+plotting.show_images(sampling.decode(pipe, torch.cat([noisy.x_t, guess])), titles, columns=5, scale=0.6)
 
 # %% [markdown] lang="en"
 # Everything the model knows is in that second row. The question of this notebook: which loss teaches it, and why?
@@ -83,8 +83,8 @@ plotting.show_curves({name: make().abar for name, make in makes.items()}, xlabel
 
 # %% [markdown] lang="en"
 # The cosine keeps more for longer, so that fewer steps are spent on pure noise. Equations (1) to (11) hold for all three.
-# The same with points instead of formulas. A spiral walks step by step, and we look in on it four times; the last
-# panel jumps to $t=100$ in one line.
+# The same with points instead of formulas. A spiral walks step by step, and we look in on it twice; the third panel
+# jumps to $t=100$ in one line.
 
 # %%
 def spiral(n, generator):
@@ -96,11 +96,11 @@ def spiral(n, generator):
 
 
 generator = runtime.generator(0)
-x0 = spiral(800, generator)
+x0 = spiral(300, generator)
 x, clouds = x0, {"t = 0": x0.flatten(1)}
 for t, b in enumerate(beta.float(), start=1):
     x = (1 - b).sqrt() * x + b.sqrt() * torch.randn(x.shape, generator=generator)
-    if t in (100, 300, 999):
+    if t in (100, 999):
         clouds[f"t = {t}, walked"] = x.flatten(1)
     if t == 100:
         clouds["t = 100, jumped"] = diffusion.add_noise(x0, torch.randn(x0.shape, generator=generator), abar[[99]].float()).flatten(1)
@@ -296,12 +296,12 @@ print(f"residual of (13): {(left - right).abs().max():.1e}")
 # The exact field of the spiral, at three amounts of noise: arrows from $x_t$ to the best guess. Look at where they point.
 
 # %%
-grid = torch.cartesian_prod(*[torch.linspace(-2.6, 2.6, 15)] * 2)[:, :, None, None]
+grid = torch.cartesian_prod(*[torch.linspace(-2.6, 2.6, 9)] * 2)[:, :, None, None]
 data = spiral(2000, runtime.generator(1))
 clouds, arrows = {}, {}
 for share in (0.1, 0.6, 0.95):
     level, name = torch.tensor([share]), f"ᾱ = {share}"
-    clouds[name] = diffusion.add_noise(data[:500], torch.randn(500, 2, 1, 1, generator=generator), level).flatten(1)
+    clouds[name] = diffusion.add_noise(data[:120], torch.randn(120, 2, 1, 1, generator=generator), level).flatten(1)
     arrows[name] = grid.flatten(1), (diffusion.best_guess(grid, data, level) - grid).flatten(1)
 plotting.show_plane(clouds, arrows, alt="Arrows to the best guess: to the middle in much noise, to the nearest arm in little")
 
@@ -426,7 +426,7 @@ clouds, arrows = {}, {}
 for share in (0.1, 0.6, 0.95):
     t = int((schedule.abar - share).abs().argmin())
     level, name = schedule.abar[[t]], f"learnt, ᾱ = {share}"
-    clouds[name] = diffusion.add_noise(data[:500], torch.randn(500, 2, 1, 1, generator=generator), level).flatten(1)
+    clouds[name] = diffusion.add_noise(data[:120], torch.randn(120, 2, 1, 1, generator=generator), level).flatten(1)
     with torch.no_grad():
         guess = diffusion.x0_from_velocity(grid, field(grid, torch.full((len(grid),), t)), level.expand(len(grid)))
     arrows[name] = grid.flatten(1), (guess - grid).flatten(1)
@@ -487,7 +487,7 @@ torch.manual_seed(0)
 denoiser = TinyDenoiser()
 batches = training.Shuffled(len(album), 64, lambda indices, turn: album[indices])
 optimiser = training.muon(denoiser, 3e-3)
-training.fit(denoiser, batches, velocity_loss, steps=400, optimiser=optimiser, ema=0.99)
+history = training.fit(denoiser, batches, velocity_loss, steps=400, optimiser=optimiser, ema=0.99)
 
 # %% [markdown] lang="en"
 # Each row below is one walk, and shows the guess on the way; the last column is the picture of the album that is nearest
@@ -496,12 +496,12 @@ training.fit(denoiser, batches, velocity_loss, steps=400, optimiser=optimiser, e
 # %%
 steps = []
 with torch.no_grad():
-    start = torch.randn(4, 3, 8, 8, generator=runtime.generator(7))
+    start = torch.randn(3, 3, 8, 8, generator=runtime.generator(7))
     end = sampling.ddim(lambda x, t: denoiser(x, torch.full((len(x),), t)), start, schedule, steps=40, on_step=steps.append)
 nearest = album[torch.cdist(end.flatten(1), album.flatten(1)).argmin(1)]
 shown = {"noise": start} | {f"guess, step {k}": steps[k - 1].x0 for k in (1, 8, 16, 24)} | {"walked": end, "nearest": nearest}
-titles = [*shown] + [" "] * 21
-plotting.show_images(torch.stack(list(shown.values()), 1).flatten(0, 1), titles, columns=7, alt="Four walks from noise to a tiny picture")
+titles = [*shown] + [" "] * 14
+plotting.show_images(torch.stack(list(shown.values()), 1).flatten(0, 1), titles, columns=7, alt="Three walks from noise to a tiny picture")
 
 # %% [markdown] lang="en"
 # First the mean of all, then a place, then a thing in it. Does it repeat its album? Ask fresh pictures for the loss at a
