@@ -79,15 +79,20 @@ class Lesson:
     def __call__(self, samples):
         texts = [told(one.scene.facts, random.Random(one.seed)) for one in samples]
         tokens = self.tokenizer(texts, padding="max_length", max_length=models.TEXT[0], return_tensors="pt").input_ids
-        answered = torch.tensor([answers(scenes.read_caption(text)) for text in texts])
         there = [composed(one) for one in samples]
-        ends = torch.tensor([told_at_the_end(one.scene) for one in there])
-        return {"tokens": tokens, "answers": answered, "map": models.meaning(there, SIDE), "ends": ends}
+        return {
+            "tokens": tokens,
+            "answers": torch.tensor([answers(scenes.read_caption(text)) for text in texts]),
+            "map": models.meaning(there, SIDE),
+            "ends": torch.tensor([told_at_the_end(one.scene) for one in there]),
+        }
 
 
 def told_at_the_end(scene):
-    """What the last two tokens, always padding, are to say of the first and the last thing: how far from the middle it
-    stands, in quarters, and the digits of its name and colour.  Copies stand as one in the middle."""
+    """What the last two tokens, always padding, are to say of the first and of the last thing.
+
+    How far from the middle it stands, in quarters, and the digits of its name and colour; copies have no places.
+    """
     rows = []
     for thing in (scene.things[0], scene.things[-1]):
         place = (4 * thing.x - 2, 4 * thing.y - 2) if scene.is_pair else (0.0, 0.0)

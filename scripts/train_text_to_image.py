@@ -132,8 +132,9 @@ class Inner(nn.Module):
         truth = torch.cat([across, across.mT, truth], 1)
         errors = []
         for number, head in enumerate(self.heads):
-            told = head(self.heard[number]).float()
-            errors.append((told - nn.functional.adaptive_avg_pool2d(truth, told.shape[-2:])).square().mean())
+            answer = head(self.heard[number]).float()
+            wanted = nn.functional.adaptive_avg_pool2d(truth, answer.shape[-2:])
+            errors.append((answer - wanted).square().mean())
         return sum(errors) / len(errors)
 
 
@@ -158,8 +159,8 @@ def sides(unet, text_encoder, tokenizer, count=128):
     The difference of name and colour between the two places, along the true difference; mean over validation pairs.
     """
     pairs = [composed(one) for one in scenes.samples(count, "validation", task="pair")]
-    told = [scenes.caption(one.scene, random.Random(k), scenes.LANGUAGES[k % 2]) for k, one in enumerate(pairs)]
-    tokens = tokenizer(told, padding="max_length", max_length=models.TEXT[0], return_tensors="pt").input_ids
+    texts = [scenes.caption(one.scene, random.Random(k), scenes.LANGUAGES[k % 2]) for k, one in enumerate(pairs)]
+    tokens = tokenizer(texts, padding="max_length", max_length=models.TEXT[0], return_tensors="pt").input_ids
     schedule, device = diffusion.Schedule.from_scheduler(models.scheduler()), unet.device
     noise, last = torch.randn(count, *models.LATENT, generator=torch.Generator().manual_seed(0)), schedule.T - 1
     words, t = text_encoder(tokens.to(device)).last_hidden_state, torch.full((count,), last, device=device)
@@ -224,7 +225,7 @@ def main():
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--scenes", type=int, default=80_000, help="pictures whose latents are kept")
     parser.add_argument("--seed", type=int, default=1, help="which scenes")
-    parser.add_argument("--go-on", action="store_true", help="start from the shipped denoiser, not from nothing")
+    parser.add_argument("--go-on", action="store_true", help="from the shipped denoiser and --text-encoder")
     parser.add_argument("--precision", default=runtime.training_precision(), help="bf16 or fp32")
     parser.add_argument("--compile", action="store_true", help="takes three minutes, then a fifth faster (needs g++)")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that draw")
