@@ -22,10 +22,13 @@ tokenizer = AutoTokenizer.from_pretrained("data/models/captioner")
 |---|---|
 | class | `VisionEncoderDecoderModel` of `clip`'s vision tower and `lm`, {parameters:,} numbers in half precision |
 | asked with | pictures in [-1, 1] and the tokens `<s>`, then `<en>` or `<zh>`; `sampling.pictures_to_words` does both |
-| data | {scenes:,} drawn training scenes, full captions told anew in each pass, half of them Chinese |
-| training | {steps:,} steps of {batch}, Muon, {precision}, {minutes:.0f} minutes |
-| remade by | `python scripts/train_captioner.py`, after `train_clip.py` and `train_lm.py` |
+| data | drawn training scenes, each shifted by up to {shift} pixels anew, full captions told anew in each pass, half of them Chinese |
+| objective | cross-entropy of the caption; and each patch is asked what is there (`models.meaning`), by a layer that is then dropped |
+| training | {shown:,} pictures, Muon, {minutes:.0f} minutes; each run below starts from the one before |
+| remade by | `python scripts/train_captioner.py`, after `train_clip.py` and `train_lm.py`; then again with `--go-on` |
 | licence | code Apache-2.0, weights CC BY 4.0 |
+
+{runs}
 
 On {count:,} scenes each.  "Above entropy": its cross-entropy less the exact entropy of the grammar's captions of a
 scene, in nats for each token.  "Exact": every fact told, and rightly.  BLEU-4 and CIDEr-D of its captions in units of
@@ -34,7 +37,7 @@ what a fresh caption of the grammar reaches against the same five references.
 | | above entropy | exact | BLEU-4 ÷ grammar | CIDEr-D ÷ grammar |
 |---|---|---|---|---|
 {rows}
-"""
+"""  # noqa: E501
 
 
 class Told:

@@ -4,6 +4,15 @@ from aigc_course.evaluation.captions import agrees, bleu, cider, facts_told, wor
 from aigc_course.evaluation.copies import Nearest, nearest
 from aigc_course.evaluation.enlarging import against_lanczos, autoencoded, edges_shared, enlarged, seam
 from aigc_course.evaluation.measures import Interval, interval, psnr
+from aigc_course.evaluation.newcomers import (
+    Newcomers,
+    Seen,
+    load_newcomers,
+    new_labels,
+    newcomer_loss,
+    save_newcomers,
+    shows,
+)
 from aigc_course.evaluation.parser import (
     Parser,
     Reading,
@@ -22,9 +31,11 @@ __all__ = [
     "TASKS",
     "Interval",
     "Nearest",
+    "Newcomers",
     "Parser",
     "Reading",
     "Report",
+    "Seen",
     "against_lanczos",
     "agrees",
     "autoencoded",
@@ -37,8 +48,11 @@ __all__ = [
     "if_independent",
     "interval",
     "labels",
+    "load_newcomers",
     "load_parser",
     "nearest",
+    "new_labels",
+    "newcomer_loss",
     "own_error",
     "passed",
     "psnr",
@@ -47,9 +61,11 @@ __all__ = [
     "reading_of",
     "retrieved",
     "right",
+    "save_newcomers",
     "save_parser",
     "score",
     "seam",
+    "shows",
     "weathered",
     "words",
 ]
