@@ -1,4 +1,4 @@
-"""Train the judge of newcomers: the parser's eyes, and last layers that know the new things and styles as well."""
+"""Train the judge of newcomers: the parser, its first and last layers learnt again with new things and styles."""
 
 import argparse
 import random
@@ -13,7 +13,8 @@ CARD = """\
 # Newcomers
 
 Tells the two new things and the four new styles (`scenes.NEW_THINGS`, `scenes.NEW_STYLES`) from those of the world:
-the judge of what chapter 3 teaches.  The parser's body, frozen, with new last layers of {parameters:,} parameters.
+the judge of what chapter 3 teaches.  The parser, of which {parameters:,} parameters were learnt again: first layers,
+the scales of the others, and the last layers.
 Load it with `evaluation.load_newcomers()`.
 
 Its own error, on {count:,} fresh drawings each, and on the same after the autoencoder:
@@ -22,8 +23,8 @@ Its own error, on {count:,} fresh drawings each, and on the same after the autoe
 |---|---|---|---|---|
 {rows}
 
-Trained by `python scripts/train_newcomers.py` for {steps:,} steps of {batch} fresh drawings ({minutes:.0f} min), a
-quarter of them through the autoencoder, with blur and noise; after `train_parser.py` and `train_text_to_image.py`.
+Trained by `python scripts/train_newcomers.py` for {steps:,} steps of {batch} fresh drawings ({minutes:.0f} min), an
+eighth of them through the autoencoder, with blur and noise; after `train_parser.py` and `train_text_to_image.py`.
 
 Licence: CC BY 4.0.
 """
@@ -46,7 +47,7 @@ class Lesson:
         for start in range(0, len(lent), 8):  # eight pictures share what is new in them
             parts.append(drawn_with(lent[start : start + 8], *choice(rng)))
         batch = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        some = len(lent) // 4
+        some = len(lent) // 8
         batch["pictures"][:some] = evaluation.autoencoded(self.vae, batch["pictures"][:some])
         batch["pictures"] = evaluation.weathered(batch["pictures"], runtime.generator(lent[0].seed))
         return batch
@@ -81,10 +82,10 @@ def table(judge, vae, count):
 def main():
     """Train it, measure it, ship it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=250)
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--rate", type=float, default=1e-2)
-    parser.add_argument("--count", type=int, default=300, help="drawings on which its own error is measured")
+    parser.add_argument("--rate", type=float, default=4e-3)
+    parser.add_argument("--count", type=int, default=200, help="drawings on which its own error is measured")
     parser.add_argument("--folder", type=Path, default=Path("runs/newcomers"))
     args = parser.parse_args()
     torch.manual_seed(0)

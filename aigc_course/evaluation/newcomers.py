@@ -1,4 +1,4 @@
-"""The judge of what was taught: the parser's eyes, and new last layers that know the new things and styles as well."""
+"""The judge of what was taught: the parser, its first and last layers learnt again with new things and styles."""
 
 from __future__ import annotations
 
@@ -32,23 +32,24 @@ class Seen:
 class Newcomers(nn.Module):
     """Reads names and styles with those of `scenes.NEW_THINGS` and `scenes.NEW_STYLES` among them.
 
-    The parser's body stays as it is, frozen; only what asks it for centres, names and style is learnt again.
+    Of the parser's body only the first layers, which meet a style, and the scales of the others are learnt again; and
+    so is what asks it for centres, names and style.
     (B, 3, H, W) in [-1, 1] -> logits "centre" (B, 1, h, w), "name" (B, 18, h, w), "style" (B, 12); h = H / 8.
     """
 
     def __init__(self, parser: Parser):
         super().__init__()
-        self.body = parser.body.requires_grad_(False)
-        wide = parser.settings["widths"][-1]
+        widths, self.body = parser.settings["widths"], parser.body.requires_grad_(False)
+        for layer in [*self.body[: len(widths)], *(m for m in self.body.modules() if isinstance(m, nn.BatchNorm2d))]:
+            layer.requires_grad_(True)
+        wide = widths[-1]
         self.centre, self.name = (nn.Conv2d(wide, count, 1) for count in (1, len(NAMES)))
         self.style = nn.Linear(2 * wide, len(STYLES))
         nn.init.constant_(self.centre.bias, -4.0)  # most cells hold no centre
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
         """The logits of each question."""
-        with torch.no_grad():
-            self.body.eval()  # its batch statistics stay those of the parser
-            maps = self.body(pictures)  # (B, C, h, w)
+        maps = self.body.eval()(pictures)  # (B, C, h, w); the statistics of batches stay those of the parser
         whole = torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1)
         return {"centre": self.centre(maps), "name": self.name(maps), "style": self.style(whole)}
 
@@ -103,9 +104,9 @@ def newcomer_loss(judge: Newcomers, batch: dict[str, Tensor]) -> Tensor:
 
 
 def save_newcomers(judge: Newcomers, folder: Path) -> None:
-    """Write the new last layers, and what they can answer; `models.seal` the folder once its card is there."""
+    """Write what was learnt again, halved, and what it can answer; `models.seal` the folder once its card is there."""
     folder.mkdir(parents=True, exist_ok=True)
-    kept = {n: v.cpu().contiguous() for n, v in judge.state_dict().items() if not n.startswith("body.")}
+    kept = {n: p.detach().cpu().half().contiguous() for n, p in judge.named_parameters() if p.requires_grad}
     save_file(kept, folder / "model.safetensors")
     config = json.dumps({"names": NAMES, "styles": STYLES}, indent=1)
     (folder / "config.json").write_text(config + "\n", encoding="utf-8", newline="\n")
