@@ -1,5 +1,6 @@
 """Measures pictures and captions against the scene that made them."""
 
+from aigc_course.evaluation.captioner import Captioning, accuracy_ceiling, captioning
 from aigc_course.evaluation.captions import agrees, bleu, cider, facts_told, words
 from aigc_course.evaluation.copies import Nearest, nearest
 from aigc_course.evaluation.enlarging import against_lanczos, autoencoded, edges_shared, enlarged, seam
@@ -29,6 +30,7 @@ from aigc_course.evaluation.suite import TASKS, Report, examine, if_independent,
 __all__ = [
     "QUESTIONS",
     "TASKS",
+    "Captioning",
     "Interval",
     "Nearest",
     "Newcomers",
@@ -36,10 +38,12 @@ __all__ = [
     "Reading",
     "Report",
     "Seen",
+    "accuracy_ceiling",
     "against_lanczos",
     "agrees",
     "autoencoded",
     "bleu",
+    "captioning",
     "cider",
     "edges_shared",
     "enlarged",
