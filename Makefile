@@ -41,6 +41,8 @@ models: $(READY)
 	$(RUN) scripts/train_clip.py
 	$(RUN) scripts/train_lm.py
 	$(RUN) scripts/train_captioner.py
+	$(RUN) scripts/train_newcomers.py
+	$(RUN) scripts/train_loras.py
 
 evaluate: $(READY)
 	$(RUN) scripts/evaluate.py

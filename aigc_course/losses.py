@@ -6,6 +6,7 @@ Every loss gives one number, averaged over the batch; all but the KL are average
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -81,6 +82,17 @@ def denoising(
     return _weighted_square(error if focus is None else error * focus.sqrt(), weight)
 
 
+def prior_preservation(model: Callable, own: dict, prior: dict, weight: float = 1.0, **how: Any) -> Tensor:
+    """Learn your own pictures, and stay what you were on those that you made yourself.  Ruiz et al. 2023, eq. 2.
+
+    Two `denoising` losses, the second times `weight` (λ).  own, prior: what each is given, {"z": …, "text": …}, where
+    prior's latents were drawn by the model before the lesson;  how: what both are given, such as the schedule.
+    """
+    if weight < 0:
+        raise ValueError(f"weight={weight} would reward forgetting: choose 0 (no prior) or more")
+    return denoising(model, **own, **how) + weight * denoising(model, **prior, **how)
+
+
 TARGETS = {
     "noise": lambda noisy, abar: noisy.noise,
     "velocity": lambda noisy, abar: diffusion.velocity(noisy.x0, noisy.noise, abar),
@@ -134,6 +146,31 @@ def contrastive(pictures: Tensor, words: Tensor, scale: Tensor | float, same: Te
     if same is not None:
         logits = logits.masked_fill(same & ~own, float("-inf"))
     return -(logits.log_softmax(1).diagonal() + logits.log_softmax(0).diagonal()).mean() / 2
+
+
+# --- what is not to be forgotten ----------------------------------------------------------------------------
+
+
+def distillation(student: Tensor, teacher: Tensor, temperature: float = 2.0) -> Tensor:
+    """How far a student's answers are from its teacher's:  T² KL(softmax(teacher / T) ‖ softmax(student / T)).
+
+    Hinton et al. 2015; Li & Hoiem 2017, where the teacher is the model before it learnt the next task.
+    A higher T lets the teacher's small doubts count; T² keeps the gradient's size.  student, teacher: logits (B, K).
+    """
+    if temperature <= 0:
+        raise ValueError(f"temperature={temperature}: choose a number above 0, such as 2")
+    wanted, said = (logits.div(temperature).log_softmax(1) for logits in (teacher.detach(), student))
+    return temperature**2 * (wanted.exp() * (wanted - said)).sum(1).mean()
+
+
+def anchored(weights: dict[str, Tensor], anchors: dict[str, Tensor], importance: dict[str, Tensor]) -> Tensor:
+    """How far weights have moved that earlier tasks need:  ½ Σ F (θ - θ*)².  Kirkpatrick et al. 2017, eq. 3.
+
+    weights: θ by name;  anchors: θ* after the earlier tasks;  importance: F, such as the diagonal of Fisher's matrix.
+    """
+    if not importance or importance.keys() != anchors.keys() or not importance.keys() <= weights.keys():
+        raise ValueError("weights, anchors and importance must name the same parameters; take all three from one model")
+    return sum((importance[name] * (weights[name] - anchors[name]).square()).sum() for name in importance) / 2
 
 
 # --- words --------------------------------------------------------------------------------------------------

@@ -25,7 +25,11 @@ def device() -> torch.device:
     """The fastest device this machine offers: the first CUDA card, else the processor."""
     import torch
 
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    if "LOCAL_RANK" in os.environ:  # one of several processes, each with its own card
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    return torch.device("cuda")
 
 
 def dtype() -> torch.dtype:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from aigc_course import evaluation, losses, models, runtime, scenes, training
 
-SEED = 21  # scenes that no other model is trained on
 KIN = 4  # scenes in a batch that differ from one another in one fact or two
+SHIFT = 4  # pixels by which a picture may be moved, across and down
 SIDE = 8  # patches on each side of a picture
 WEIGHT = 5.0  # of the error in what is where, beside the contrastive nats
 CARD = """# clip
@@ -28,11 +29,13 @@ tokenizer = AutoTokenizer.from_pretrained("data/models/clip")
 | | |
 |---|---|
 | class | `CLIPModel`, a ViT and a text encoder of {layers} layers each, {parameters:,} numbers in half precision |
-| data | {scenes:,} drawn training scenes (seed {seed}), full captions told anew in each pass, half of them Chinese |
-| objective | contrastive, batches of {batch}; captions of the same facts are left out.  Scenes come by fours that differ in one fact each, so that no fact can be overlooked; and each patch is asked what is there (`models.meaning`), by a layer that is then dropped |
-| training | {steps:,} steps, Muon, {precision}, {minutes:.0f} minutes |
-| remade by | `python scripts/train_clip.py` |
+| data | drawn training scenes, each shifted by up to {shift} pixels anew, full captions told anew in each pass, half of them Chinese |
+| objective | contrastive, captions of the same facts are left out.  Scenes come by fours that differ in one fact each, so that no fact can be overlooked; and each patch is asked what is there (`models.meaning`), by a layer that is then dropped |
+| training | {shown:,} pictures, Muon, {minutes:.0f} minutes; each run below starts from the one before |
+| remade by | `python scripts/train_clip.py`, then again with `--go-on` |
 | licence | code Apache-2.0, weights CC BY 4.0 |
+
+{runs}
 
 On {count:,} scenes of the test split:
 
@@ -42,9 +45,9 @@ On {count:,} scenes of the test split:
 """  # noqa: E501
 
 
-def families(count):
+def families(count, seed=21):
     """`count` samples of the training split, by families of `KIN`: a scene at random, and others one fact away."""
-    return [one for index in range(count // KIN) for one in family(scenes.sample(index, "train", SEED))]
+    return [one for index in range(count // KIN) for one in family(scenes.sample(index, "train", seed))]
 
 
 def family(sample):
@@ -100,6 +103,14 @@ def turned(facts, rng):
     return replace(facts, relation=rng.choice(scenes.RELATIONS))
 
 
+def shifted(pictures, seed):
+    """Each picture moved by up to `SHIFT` pixels across and down, its edges drawn out: uint8 (B, 3, H, W)."""
+    height, width = pictures.shape[2:]
+    wide = F.pad(pictures.float(), [SHIFT] * 4, mode="replicate").byte()
+    moves = torch.randint(2 * SHIFT + 1, (len(pictures), 2), generator=torch.Generator().manual_seed(seed)).tolist()
+    return torch.stack([one[:, y : y + height, x : x + width] for one, (y, x) in zip(wide, moves, strict=True)])
+
+
 class Told:
     """Fills a batch with families: pictures, a caption of each in either language, which captions fit which pictures,
     and what is where."""
@@ -116,7 +127,7 @@ class Told:
             texts.append(scenes.caption(self.samples[index].scene, rng, rng.choice(scenes.LANGUAGES)))
         facts = self.facts[indices]
         return {
-            "pictures": self.pictures[indices],
+            "pictures": shifted(self.pictures[indices], turn * len(self.samples) + indices[0].item()),
             "tokens": self.tokenizer(texts, padding=True, return_tensors="pt").input_ids,
             "same": facts[:, None] == facts[None],
             "where": models.meaning([self.samples[index] for index in indices.tolist()], SIDE),
@@ -214,6 +225,21 @@ def shares(right):
     return f"{evaluation.interval(right.float()):.3f}"
 
 
+def ran(args, history):
+    """What one run was, for the recipe."""
+    told = {name: vars(args)[name] for name in ("steps", "batch", "rate", "scenes", "seed", "precision")}
+    return told | dict(loss=round(history.smoothed(200)[-1], 4), minutes=history.seconds[-1] / 60)
+
+
+def told(recipe):
+    """The runs of a recipe as a table, and what they come to."""
+    rows = ["| run | precision | steps × batch | rate | scenes (seed) | loss | minutes |", "|---" * 7 + "|"]
+    row = "| {run} | {precision} | {steps:,} × {batch} | {rate:g} | {scenes:,} ({seed}) | {loss} | {minutes:.0f} |"
+    rows += [row.format(run=number, **({"loss": "–"} | run)) for number, run in enumerate(recipe, start=1)]
+    shown = sum(run["steps"] * run["batch"] for run in recipe)
+    return dict(runs="\n".join(rows), shown=shown, minutes=sum(run["minutes"] for run in recipe))
+
+
 def main():
     """Train, measure, ship."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -221,6 +247,8 @@ def main():
     parser.add_argument("--batch", type=int, default=192)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--scenes", type=int, default=60_000)
+    parser.add_argument("--seed", type=int, default=21, help="which scenes; no other model is trained on these")
+    parser.add_argument("--go-on", action="store_true", help="start from the shipped weights, not from nothing")
     parser.add_argument("--precision", default=runtime.training_precision(), help="bf16 or fp32")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that draw")
     parser.add_argument("--count", type=int, default=1000, help="scenes on which it is measured")
@@ -228,10 +256,10 @@ def main():
     args = parser.parse_args()
     torch.manual_seed(0)
     tokenizer = models.load("tokenizer")
-    samples = families(args.scenes)
-    cache = args.folder / "pictures.safetensors"
+    samples = families(args.scenes, args.seed)
+    cache = args.folder / f"pictures-{args.seed}.safetensors"
     pictures = training.precomputed(cache, samples, scenes.pictures_as_bytes, args.workers)
-    clip = models.clip(tokenizer)
+    clip = models.load("clip").float() if args.go_on else models.clip(tokenizer)
     asked = nn.Linear(clip.config.vision_config.hidden_size, models.MEANING)
     model = nn.ModuleDict({"clip": clip, "where": asked}).to(runtime.device())
     batches = training.Shuffled(len(samples) // KIN, args.batch // KIN, Told(samples, pictures, tokenizer))
@@ -239,9 +267,10 @@ def main():
     history = training.fit(model, batches, objective, args.steps, folder=args.folder / "checkpoint", **dials)
     rows = "\n".join("| " + " | ".join(row) + " |" for row in table(clip, tokenizer, args.count))
     print(rows)
-    facts = dict(rows=rows, minutes=history.seconds[-1] / 60, parameters=sum(p.numel() for p in clip.parameters()))
-    facts |= dict(width=clip.config.projection_dim, layers=clip.config.vision_config.num_hidden_layers, seed=SEED)
-    models.save(clip, "clip", CARD.format(**vars(args), **facts), tokenizer)
+    recipe = [*(models.recipe_of("clip") if args.go_on else []), ran(args, history)]
+    facts = dict(rows=rows, width=clip.config.projection_dim, layers=clip.config.vision_config.num_hidden_layers)
+    facts |= dict(parameters=sum(p.numel() for p in clip.parameters()), count=args.count, shift=SHIFT)
+    models.save(clip, "clip", CARD.format(**facts, **told(recipe)), tokenizer, recipe)
 
 
 if __name__ == "__main__":

@@ -92,6 +92,8 @@ def main():
     stream = scenes.SceneStream("train", args.steps * args.batch, args.batch, seed=11, make=Told(tokenizer))
     dials = dict(optimiser=training.muon(model, args.rate), ema=0.998, precision=args.precision)
     history = training.fit(model, stream, objective(tokenizer.pad_token_id), args.steps, folder=args.folder, **dials)
+    if not training.is_first():
+        return
     rows = table(model, tokenizer, args.count)
     facts = dict(layers=model.config.n_layer, width=model.config.n_embd, minutes=history.seconds[-1] / 60)
     facts |= dict(captions=args.steps * args.batch, parameters=sum(p.numel() for p in model.parameters()))

@@ -371,6 +371,15 @@ def test_the_mask_of_a_batch_decides_what_is_predicted():
     assert fewer.highest["activations"] < more.highest["activations"]
 
 
+def test_a_branch_on_tokens_picked_by_a_list_is_predicted():
+    def picky(model, batch):
+        return model(batch).sum() if 7 in batch[:, [-1, 0]] else model(batch[:, :1]).sum()
+
+    tokens = torch.tensor([[7, 1, 2], [3, 4, 5]])
+    counted, predicted = (each(nn.Embedding(8, 3), tokens, Plan(picky)) for each in (count, predict))
+    assert predicted.highest == counted.highest
+
+
 def test_a_step_that_depends_on_what_weights_say_cannot_be_predicted():
     def choosy(model, batch):
         answer = model(batch[0])

@@ -274,7 +274,7 @@ def test_arranging_fills_in_what_the_facts_leave_open():
 
 def test_things_lie_inside_the_picture_and_do_not_hide_one_another():
     for k, scene in enumerate(random_scenes(240, seed=2)):
-        drawn, masks = drawing._prepare(scene, k).things, scenes.masks(scene, 64, k)
+        drawn, masks = drawing.prepare(scene, k).things, scenes.masks(scene, 64, k)
         for shapes, mask in zip(drawn, masks, strict=True):
             points = np.concatenate([shape.points for shape in shapes])
             assert points.min() > -0.03 and points.max() < 1.03

@@ -775,6 +775,21 @@ def follow(optimiser, parameter, steps=10):
     return parameter.detach()
 
 
+def test_a_run_ends_where_on_step_raises_stop_iteration_and_says_so(tmp_path, capsys):
+    model, seen = nn.Linear(1, 1), []
+
+    def two_steps(step):
+        seen.append(step.number)
+        if step.number == 2:
+            raise StopIteration
+
+    ended = fit(model, [torch.ones(1, 1)], lambda m, b: m(b).square().mean(), 5, on_step=two_steps, folder=tmp_path)
+    assert seen == [1, 2] and len(ended.losses) == 2 and not model.training
+    assert "ended after step 2 of 5" in "".join(capsys.readouterr())
+    again = fit(model, [torch.ones(1, 1)], lambda m, b: m(b).square().mean(), 5, folder=tmp_path, progress=False)
+    assert len(again.losses) == 5 and again.losses[:2] == ended.losses
+
+
 @pytest.mark.parametrize("shape", [(40, 90), (90, 40), (48, 48)])
 def test_muon_steps_on_matrices_as_that_of_torch_does(shape):
     start = torch.randn(shape, generator=torch.Generator().manual_seed(0))

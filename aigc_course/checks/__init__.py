@@ -1,33 +1,57 @@
 """Looks at a student's function and says what it sees; nothing imports it."""
 
 from aigc_course.checks.autoencoder_and_contrastive_loss import check_contrast, check_draw_code, check_stay_near
+from aigc_course.checks.captioner import check_enough, check_labels, check_token_accuracy
+from aigc_course.checks.continual_learning import check_backward_transfer, check_distillation, check_reservoir
 from aigc_course.checks.cross_entropy import check_adamw_step, check_masked_loss, check_score_gradient
 from aigc_course.checks.diffusion_loss import check_jump, check_noise_weight, check_posterior_mean
 from aigc_course.checks.guidance_and_sampling import check_clean_end, check_ddim_step, check_heun_step
 from aigc_course.checks.known_and_claimed import check_loss_gradient, check_reported_accuracy, check_sentence_surprise
+from aigc_course.checks.lora import check_beside, check_factor_gradients, check_merged
+from aigc_course.checks.new_thing import check_all_right, check_one_row, check_prior_loss
 from aigc_course.checks.picture_world import check_box, check_entropy, check_scene
+from aigc_course.checks.prompt_learning import check_class_means, check_name_shares, check_votes
+from aigc_course.checks.where_bytes_go import check_fixed_bytes, check_kept_bytes, check_peak
 from aigc_course.checks.words_to_picture import check_guidance, check_prompt, check_to_bytes
 
 __all__ = [
     "check_adamw_step",
+    "check_all_right",
+    "check_backward_transfer",
+    "check_beside",
     "check_box",
+    "check_class_means",
     "check_clean_end",
     "check_contrast",
     "check_ddim_step",
+    "check_distillation",
     "check_draw_code",
+    "check_enough",
     "check_entropy",
+    "check_factor_gradients",
+    "check_fixed_bytes",
     "check_guidance",
     "check_heun_step",
     "check_jump",
+    "check_kept_bytes",
+    "check_labels",
     "check_loss_gradient",
     "check_masked_loss",
+    "check_merged",
+    "check_name_shares",
     "check_noise_weight",
+    "check_one_row",
+    "check_peak",
     "check_posterior_mean",
+    "check_prior_loss",
     "check_prompt",
     "check_reported_accuracy",
+    "check_reservoir",
     "check_scene",
     "check_score_gradient",
     "check_sentence_surprise",
     "check_stay_near",
     "check_to_bytes",
+    "check_token_accuracy",
+    "check_votes",
 ]

@@ -57,8 +57,11 @@ class Imagined:
 
     def run(self, operation: Any, args: tuple, kwargs: dict) -> Any:
         """The operation on fakes; on what is known besides, if that is all it reads."""
-        if operation is aten.lift_fresh.default:
-            return operation(*args, **kwargs)
+        if operation is aten.lift_fresh.default:  # a literal, such as the list in `x[:, [-1, 0]]`
+            made = operation(*args, **kwargs)
+            if not isinstance(args[0], FakeTensor):
+                self.learn(made, _own(args[0]))
+            return made
         given = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
         if not all(isinstance(x, FakeTensor) for x in given):
             args, kwargs = tree_map_only(Tensor, self.fake, (args, kwargs))

@@ -5,6 +5,7 @@ from aigc_course.scenes.datasets import Sample, SceneStream, pictures, pictures_
 from aigc_course.scenes.drawing import boxes, draw, masks
 from aigc_course.scenes.export import export_coco, import_coco, run_lengths
 from aigc_course.scenes.likelihood import probability, surprise
+from aigc_course.scenes.newcomers import NEW_STYLES, NEW_THINGS, draw_new, new_caption, new_pictures
 from aigc_course.scenes.scene import (
     SPLITS,
     Facts,
@@ -23,6 +24,8 @@ __all__ = [
     "BACKGROUNDS",
     "COLOURS",
     "LANGUAGES",
+    "NEW_STYLES",
+    "NEW_THINGS",
     "RELATIONS",
     "SIZES",
     "SPLITS",
@@ -38,12 +41,15 @@ __all__ = [
     "boxes",
     "caption",
     "draw",
+    "draw_new",
     "entropy",
     "export_coco",
     "held_out",
     "import_coco",
     "marked_caption",
     "masks",
+    "new_caption",
+    "new_pictures",
     "paraphrases",
     "pictures",
     "pictures_as_bytes",

@@ -41,18 +41,21 @@ def _placed(thing: Thing, rng: random.Random) -> list[styles.Shape]:
 
 
 @dataclass(frozen=True)
-class _Prepared:
+class Prepared:
+    """A scene as polygons: the whole to paint, each thing's own, and the rest of the drawing's chance."""
+
     art: styles.Artwork
     things: list[list[styles.Shape]]
     rng: random.Random
 
 
-def _prepare(scene: Scene, seed: int) -> _Prepared:
+def prepare(scene: Scene, seed: int) -> Prepared:
+    """Fix all that a caption leaves open but for the painter's own chance."""
     rng = random.Random(f"{seed}")
     sky, layers = scenery(scene.background, rng)
     things = [_placed(thing, rng) for thing in scene.things]
     scenery_shapes = [styles.Shape(points, colour) for points, colour in layers]
-    return _Prepared(
+    return Prepared(
         styles.Artwork(sky, scenery_shapes, [s for shapes in things for s in shapes]), things, rng
     )
 
@@ -64,7 +67,7 @@ def draw(scene: Scene, size: int = 128, seed: int = 0) -> Image.Image:
     """
     if size < 16:
         raise ValueError(f"a picture of {size} pixels is too small to show anything; use size >= 16")
-    ready = _prepare(scene, seed)
+    ready = prepare(scene, seed)
     return styles.PAINTERS[scene.style](ready.art, size, ready.rng)
 
 
@@ -72,7 +75,7 @@ def masks(scene: Scene, size: int = 128, seed: int = 0) -> list[np.ndarray]:
     """For each thing, in order, the pixels that show it: bool (size, size); nearer things hide farther ones."""
     canvas = Image.new("L", (size, size), 0)
     pen = ImageDraw.Draw(canvas)
-    for index, shapes in enumerate(_prepare(scene, seed).things, start=1):
+    for index, shapes in enumerate(prepare(scene, seed).things, start=1):
         for shape in shapes:
             pen.polygon((shape.points * size).ravel().tolist(), fill=index)
     owner = np.asarray(canvas)

@@ -57,7 +57,7 @@ LOOKS = {  # the known parameters of each style; lengths are shares of the pictu
 
 # --- helpers ------------------------------------------------------------------------------------------------
 @lru_cache(maxsize=1024)
-def _mix(a, b, share: float) -> tuple[int, int, int]:
+def mix(a, b, share: float) -> tuple[int, int, int]:
     """Colour a with a `share` of colour b in it."""
     return tuple(round(x + (y - x) * share) for x, y in zip(a, b, strict=True))
 
@@ -69,7 +69,8 @@ def _column(sky: tuple, size: int) -> Image.Image:
     return Image.fromarray(column.round().astype(np.uint8)[:, None]).resize((1, size), Image.Resampling.BILINEAR)
 
 
-def _gradient(sky, size: int) -> Image.Image:
+def gradient(sky, size: int) -> Image.Image:
+    """A sky: one colour above running into another below."""
     return _column(tuple(sky), size).resize((size, size), Image.Resampling.NEAREST)
 
 
@@ -77,20 +78,22 @@ def _polygon(draw: ImageDraw.ImageDraw, shape: Shape, size: int, fill) -> None:
     draw.polygon((shape.points * size).ravel().tolist(), fill=fill)
 
 
-def _outline(draw: ImageDraw.ImageDraw, shape: Shape, size: int, pixels: int, fill) -> None:
+def outline(draw: ImageDraw.ImageDraw, shape: Shape, size: int, pixels: int, fill) -> None:
+    """Draw the edge of a shape, so many pixels wide."""
     path = (shape.points * size).ravel().tolist()
     path += path[:4]  # once around, and over the first corner again
     sharp = pixels > 3 and len(shape.points) < 12  # the corners of a fine polygon need no rounding
     draw.line(path, fill=fill, width=pixels, joint="curve" if sharp else None)
 
 
-def _fill(canvas: Image.Image, shapes: list[Shape]) -> None:
+def areas(canvas: Image.Image, shapes: list[Shape]) -> None:
+    """Fill each shape with its own colour."""
     draw = ImageDraw.Draw(canvas)
     for shape in shapes:
         _polygon(draw, shape, canvas.width, shape.colour)
 
 
-def _paint(canvas: Image.Image, shapes: list[Shape], width: float, line, fill=None) -> None:
+def paint(canvas: Image.Image, shapes: list[Shape], width: float, line, fill=None) -> None:
     """Fill and outline one shape after the other, so that nearer ones cover the lines of farther ones.
 
     width: of the outline, as a share of the picture.  line, fill: functions from the shape's colour to the one painted.
@@ -98,10 +101,11 @@ def _paint(canvas: Image.Image, shapes: list[Shape], width: float, line, fill=No
     draw, pixels = ImageDraw.Draw(canvas), max(1, round(width * canvas.width))
     for shape in shapes:
         _polygon(draw, shape, canvas.width, fill(shape.colour) if fill else shape.colour)
-        _outline(draw, shape, canvas.width, pixels, line(shape.colour))
+        outline(draw, shape, canvas.width, pixels, line(shape.colour))
 
 
-def _floats(picture: Image.Image) -> np.ndarray:
+def floats(picture: Image.Image) -> np.ndarray:
+    """Bytes to float32, (H, W, 3), 0 to 255."""
     return np.asarray(picture).astype(np.float32)
 
 
@@ -116,7 +120,8 @@ def _thrice(plane: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.broadcast_to(plane, (*plane.shape[:2], 3)))
 
 
-def _finish(picture: np.ndarray) -> Image.Image:
+def finish(picture: np.ndarray) -> Image.Image:
+    """Numbers to a picture, those beyond 0 and 255 cut off."""
     return Image.fromarray(picture.clip(0, 255).astype(np.uint8))
 
 
@@ -129,9 +134,9 @@ def _noise(size: int, cells: int, seed: int) -> np.ndarray:
 # --- styles -------------------------------------------------------------------------------------------------
 def flat(art: Artwork, size: int, rng: random.Random) -> Image.Image:
     """Plain areas of colour, each thing with a fine outline of its own darker shade."""
-    canvas = _gradient(art.sky, size * OVERSAMPLE)
-    _fill(canvas, art.scenery)
-    _paint(canvas, art.things, LOOKS["flat"]["outline"], lambda c: _mix(c, INK, 0.45))
+    canvas = gradient(art.sky, size * OVERSAMPLE)
+    areas(canvas, art.scenery)
+    paint(canvas, art.things, LOOKS["flat"]["outline"], lambda c: mix(c, INK, 0.45))
     return canvas.reduce(OVERSAMPLE)
 
 
@@ -144,10 +149,10 @@ def _hatching(size: int, period: float) -> np.ndarray:
 def ink(art: Artwork, size: int, rng: random.Random) -> Image.Image:
     """Black pen lines on cream paper over a thin wash of colour; dark places are hatched."""
     look = LOOKS["ink"]
-    canvas = _gradient([_mix(c, look["paper"], 0.6) for c in art.sky], size * OVERSAMPLE)
-    paper, grey = look["paper"], _mix(INK, look["paper"], 0.35)
-    _paint(canvas, art.scenery, look["outline"] * 0.35, lambda c: grey, lambda c: _mix(c, paper, 0.5))
-    _paint(canvas, art.things, look["outline"], lambda c: INK, lambda c: _mix(c, paper, look["wash"]))
+    canvas = gradient([mix(c, look["paper"], 0.6) for c in art.sky], size * OVERSAMPLE)
+    paper, grey = look["paper"], mix(INK, look["paper"], 0.35)
+    paint(canvas, art.scenery, look["outline"] * 0.35, lambda c: grey, lambda c: mix(c, paper, 0.5))
+    paint(canvas, art.things, look["outline"], lambda c: INK, lambda c: mix(c, paper, look["wash"]))
     picture = canvas.reduce(OVERSAMPLE)
     dark = np.asarray(picture.convert("L")) < 135
     picture.paste(INK, mask=Image.fromarray(_hatching(size, look["hatch"]) & dark))
@@ -172,26 +177,26 @@ def watercolour(art: Artwork, size: int, rng: random.Random) -> Image.Image:
     """Wobbly washes with darker rims, pigment clouds, and a margin of bare paper."""
     look = LOOKS["watercolour"]
     source, thin, bare = _paper(size, rng.randrange(16))
-    canvas = _gradient(art.sky, size * 2)
-    _fill(canvas, art.scenery)
-    _fill(canvas, art.things)
+    canvas = gradient(art.sky, size * 2)
+    areas(canvas, art.scenery)
+    areas(canvas, art.things)
     wet = Image.fromarray(np.asarray(canvas.reduce(2)).reshape(-1, 3).take(source, axis=0))
     soft = wet.filter(ImageFilter.BoxBlur(size / 80))
-    rim = _thrice(_floats(ImageChops.difference(wet, soft).convert("L"))[..., None])
-    picture = _floats(Image.blend(wet, soft, 0.35))
+    rim = _thrice(floats(ImageChops.difference(wet, soft).convert("L"))[..., None])
+    picture = floats(Image.blend(wet, soft, 0.35))
     paper = _sheet(look["paper"], size)
     picture += (paper - picture) * thin - look["rim"] * rim
-    return _finish(picture + (paper - picture) * bare)
+    return finish(picture + (paper - picture) * bare)
 
 
 def pixel(art: Artwork, size: int, rng: random.Random) -> Image.Image:
     """A 32 × 32 sprite: few levels of colour, dark outline, hard squares."""
     look = LOOKS["pixel"]
-    canvas = _gradient(art.sky, look["grid"] * 6)
-    _fill(canvas, art.scenery)
-    _paint(canvas, art.things, 0.014, lambda c: _mix(c, INK, 0.5))
+    canvas = gradient(art.sky, look["grid"] * 6)
+    areas(canvas, art.scenery)
+    paint(canvas, art.things, 0.014, lambda c: mix(c, INK, 0.5))
     step = 255 / look["levels"]
-    small = _finish(np.round(_floats(canvas.reduce(6)) / step) * step)
+    small = finish(np.round(floats(canvas.reduce(6)) / step) * step)
     return small.resize((size, size), Image.Resampling.NEAREST)
 
 
@@ -215,20 +220,20 @@ def _lead(canvas: Image.Image, shapes: list[Shape], width: float, colour) -> Non
     for shape in shapes:
         _polygon(draw, shape, canvas.width, shape.colour)
         if np.ptp(shape.points, axis=0).max() > 0.1:  # small details are painted on, not leaded
-            _outline(draw, shape, canvas.width, pixels, colour)
+            outline(draw, shape, canvas.width, pixels, colour)
 
 
 def glass(art: Artwork, size: int, rng: random.Random) -> Image.Image:
     """Bright panes between black leads, which run around every large form and cut the background at random."""
     look, black = LOOKS["glass"], (30, 28, 36)
-    canvas = _gradient(art.sky, size * 2)
+    canvas = gradient(art.sky, size * 2)
     _lead(canvas, art.scenery, look["lead"], black)
     bright, leads = _panes(size * 2, look["cells"], rng.randrange(16))
     canvas = ImageChops.multiply(canvas, bright)
     canvas.paste(black, mask=leads)
     _lead(canvas, art.things, look["lead"] * 1.4, black)
-    vivid = (_floats(canvas.reduce(2)) - 128) * 1.2 + 132
-    return _finish(vivid)
+    vivid = (floats(canvas.reduce(2)) - 128) * 1.2 + 132
+    return finish(vivid)
 
 
 @lru_cache(maxsize=8)
@@ -252,63 +257,63 @@ def _dots(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 def points(art: Artwork, size: int, rng: random.Random) -> Image.Image:
     """Dots of pure colour, warm and cool in turn, over a thin ground."""
     look = LOOKS["points"]
-    canvas = _gradient(art.sky, size * 2)
-    _fill(canvas, art.scenery)
-    _fill(canvas, art.things)
+    canvas = gradient(art.sky, size * 2)
+    areas(canvas, art.scenery)
+    areas(canvas, art.things)
     small = canvas.reduce(2)
-    picture, mixed = _floats(small), _floats(small.filter(ImageFilter.BoxBlur(size / 128)))
+    picture, mixed = floats(small), floats(small.filter(ImageFilter.BoxBlur(size / 128)))
     dot, cover, at, shift = _dots(size)
     colour = (mixed.reshape(-1, 3)[at] - 128) * 1.25 + 128 + shift
     ground = picture + (_sheet(look["paper"], size) - picture) * look["bare"]
-    return _finish(ground + (colour.take(dot, axis=0) - ground) * cover)
+    return finish(ground + (colour.take(dot, axis=0) - ground) * cover)
 
 
 def neon(art: Artwork, size: int, rng: random.Random) -> Image.Image:
     """Glowing tubes along every outline, on a dark wall that keeps a hint of the place."""
     look = LOOKS["neon"]
     ground, dim = look["ground"], look["dim"]
-    wall = _gradient([_mix(ground, c, dim) for c in art.sky], size * 2)
-    _paint(wall, art.scenery, 0.006, lambda c: _mix(ground, c, 0.5), lambda c: _mix(ground, c, dim * 1.6))
+    wall = gradient([mix(ground, c, dim) for c in art.sky], size * 2)
+    paint(wall, art.scenery, 0.006, lambda c: mix(ground, c, 0.5), lambda c: mix(ground, c, dim * 1.6))
     tubes = Image.new("RGB", wall.size)
-    _paint(
+    paint(
         tubes,
         art.things,
         look["outline"],
-        lambda c: _mix(c, (255, 255, 255), 0.1),
-        lambda c: _mix(c, (0, 0, 0), 0.7),
+        lambda c: mix(c, (255, 255, 255), 0.1),
+        lambda c: mix(c, (0, 0, 0), 0.7),
     )
     lit = tubes.reduce(2)
     glow = lit.filter(ImageFilter.BoxBlur(look["glow"] * size)).filter(
         ImageFilter.BoxBlur(look["glow"] * size / 2)
     )
     brightest = ImageChops.lighter(ImageChops.lighter(*lit.split()[:2]), lit.getchannel(2))
-    cover = _floats(Image.merge("RGB", [brightest] * 3)) / 255
-    return _finish(_floats(wall.reduce(2)) * (1 - cover) + _floats(lit) * 1.1 + 0.9 * _floats(glow))
+    cover = floats(Image.merge("RGB", [brightest] * 3)) / 255
+    return finish(floats(wall.reduce(2)) * (1 - cover) + floats(lit) * 1.1 + 0.9 * floats(glow))
 
 
 def blueprint(art: Artwork, size: int, rng: random.Random) -> Image.Image:
     """Coloured pencil with white outlines on blue drafting paper, over a fine grid."""
     look, white = LOOKS["blueprint"], (255, 255, 255)
     canvas = Image.new("RGB", (size * OVERSAMPLE,) * 2, look["ground"])
-    draw, pale = ImageDraw.Draw(canvas), _mix(look["ground"], white, 0.18)
+    draw, pale = ImageDraw.Draw(canvas), mix(look["ground"], white, 0.18)
     for k in range(round(1 / look["grid"])):
         at = round((k + 0.5) * look["grid"] * canvas.width)
         draw.line([(at, 0), (at, canvas.width)], fill=pale, width=OVERSAMPLE)
         draw.line([(0, at), (canvas.width, at)], fill=pale, width=OVERSAMPLE)
     for shape in art.scenery:
-        _outline(
+        outline(
             draw,
             shape,
             canvas.width,
             max(1, round(0.007 * canvas.width)),
-            _mix(_mix(look["ground"], white, 0.5), shape.colour, 0.3),
+            mix(mix(look["ground"], white, 0.5), shape.colour, 0.3),
         )
-    _paint(
+    paint(
         canvas,
         art.things,
         look["outline"],
-        lambda c: _mix(c, white, 0.6),
-        lambda c: _mix(c, look["ground"], look["tint"]),
+        lambda c: mix(c, white, 0.6),
+        lambda c: mix(c, look["ground"], look["tint"]),
     )
     return canvas.reduce(OVERSAMPLE)
 

@@ -7,5 +7,6 @@ from aigc_course.training.batches import Shuffled
 from aigc_course.training.cache import precomputed
 from aigc_course.training.loop import History, Step, fit, rate_at
 from aigc_course.training.optimiser import Muon, muon
+from aigc_course.training.team import is_first, share
 
-__all__ = ["History", "Muon", "Shuffled", "Step", "fit", "muon", "precomputed", "rate_at"]
+__all__ = ["History", "Muon", "Shuffled", "Step", "fit", "is_first", "muon", "precomputed", "rate_at", "share"]

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from aigc_course import runtime
+from aigc_course.training import team
 
 CHUNK = 256  # items that a process takes at a time
 
@@ -21,16 +22,20 @@ def precomputed(file: Path | str, items: Sequence, make: Callable[[Sequence], Te
     make: turns some of the items into as many rows; it lives at the top of its module, where processes find it.
     """
     file = Path(file)
+    team.first_then_others(partial(_kept, file, items, make, workers))
+    rows = load_file(file)["rows"]
+    if len(rows) != len(items):
+        raise ValueError(f"{file} holds {len(rows):,} rows for {len(items):,} items; delete it, or name another file")
+    return rows
+
+
+def _kept(file: Path, items: Sequence, make: Callable[[Sequence], Tensor], workers: int) -> None:
     if not file.is_file():
         rows = _made(items, make, workers)
         file.parent.mkdir(parents=True, exist_ok=True)
         fresh = file.with_suffix(".partial")
         save_file({"rows": rows}, fresh)
         fresh.rename(file)
-    rows = load_file(file)["rows"]
-    if len(rows) != len(items):
-        raise ValueError(f"{file} holds {len(rows):,} rows for {len(items):,} items; delete it, or name another file")
-    return rows
 
 
 def _made(items: Sequence, make: Callable[[Sequence], Tensor], workers: int) -> Tensor:

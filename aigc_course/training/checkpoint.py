@@ -17,6 +17,8 @@ import torch
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
+from aigc_course.training import team
+
 STATE, SUMS = "state.json", "manifest.json"
 NEEDED = {"model.safetensors", "optimiser.safetensors", "rng.safetensors", STATE}
 FILES = NEEDED | {"ema.safetensors", SUMS}
@@ -131,7 +133,7 @@ def random_state(generator: torch.Generator, device: torch.device) -> dict[str, 
     _, words, spare = random.getstate()
     _, keys, place, has_spare, numpy_spare = np.random.get_state()  # noqa: NPY002 - the global one is meant
     state = {
-        "generator": generator.get_state(),
+        "generator": team.all_states(generator.get_state()),
         "torch": torch.get_rng_state(),
         "python": torch.tensor(words),
         "numpy": torch.tensor([*keys.tolist(), place, has_spare]),
@@ -144,7 +146,7 @@ def random_state(generator: torch.Generator, device: torch.device) -> dict[str, 
 
 def set_random_state(state: dict[str, Tensor], generator: torch.Generator, device: torch.device) -> None:
     """Put every source of chance back to where `random_state` found it."""
-    generator.set_state(state["generator"])
+    generator.set_state(team.own_state(state["generator"]))
     torch.set_rng_state(state["torch"])
     spare, numpy_spare = state["spare"].tolist()
     random.setstate((3, tuple(state["python"].tolist()), None if math.isnan(spare) else spare))

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aigc_course.training import checkpoint
+from aigc_course.training import checkpoint, team
 from aigc_course.training.batches import Feed
 from aigc_course.training.precision import narrow
 from aigc_course.training.progress import Line, number, words
@@ -89,6 +89,9 @@ def fit(
 ) -> History:
     """Follow the gradient for some steps, from where the checkpoint in `folder` stands, if one is there.
 
+    Under `accelerate launch` or `torchrun` all processes take these steps together: each has an equal share of every
+    batch and its own noise, the gradients are averaged, and the first one prints and saves.
+
     loss: `loss(model, batch)`; if it has a parameter `generator`, it is given the run's `torch.Generator` to
         draw noise from: yours, or one seeded with 0 on the model's device.
     batches: read again when they end.  Tensors (also in dicts, tuples, lists) move to the model's device.
@@ -103,7 +106,8 @@ def fit(
     averages, random states (torch, numpy, python, generator) and the place in the data.  Batches that have
     `state_dict` and `load_state_dict` keep their own place, in JSON; others must repeat a pass when the
     random states repeat.  A finished run is loaded, not trained again.  The model ends in eval mode.  With
-    `on_step` each loss is read at once, and a GPU waits for it.
+    `on_step` each loss is read at once, and a GPU waits for it; where that raises StopIteration, the run
+    ends, in good order.
     """
     if save_every < 1:
         raise ValueError(f"save_every={save_every}: save after every step at most, with save_every=1")
@@ -111,14 +115,18 @@ def fit(
     device = next(iter(trained.values())).device
     optimiser = optimiser or _adamw(trained, learning_rate, weight_decay)
     about = _about(optimiser, trained)
-    settings = _Settings(steps, warmup, accumulate, clip, ema, precision, schedule, about, device.type)
+    place = device.type + (f" in {team.size()} processes" if team.size() > 1 else "")
+    settings = _Settings(steps, warmup, accumulate, clip, ema, precision, schedule, about, place)
     generator = generator or torch.Generator(device).manual_seed(0)
+    if not team.is_first():  # other pictures want other noise
+        generator.manual_seed(generator.initial_seed() + team.rank())
+    team.same([p.detach() for p in (*model.parameters(), *model.buffers())])
     feed = Feed(batches, partial(checkpoint.random_state, generator, device) if folder else dict)
     run = _Run(model, _given(loss, generator), feed, optimiser, generator, settings, device, trained)
     if folder:
         folder = Path(folder).resolve()
-        checkpoint.resume(run, folder)
-    line = Line(progress)
+        team.first_then_others(partial(checkpoint.resume, run, folder))
+    line = Line(progress and team.is_first())
     try:
         while run.step < steps:
             run.advance()
@@ -126,14 +134,17 @@ def fit(
             saving = folder and (run.step % save_every == 0 or run.step == steps)
             if run.cheap or on_step or showing or saving:
                 run.settle()
-            if on_step:
-                on_step(run.seen())
+            enough = on_step is not None and team.as_the_first(_is_enough(on_step, run.seen()), device)
             if showing:
                 line.show(run.report())
-            if saving:
-                checkpoint.write(folder, checkpoint.pack(run))
-        if progress:
-            line.show(run.report(), last=True)
+            if saving or (folder and enough):
+                files = checkpoint.pack(run)
+                if team.is_first():
+                    checkpoint.write(folder, files)
+            if enough:
+                break
+        if line.wanted:
+            line.show(run.report(ended=True), last=True)
     finally:
         line.close()
     if run.averages:
@@ -215,6 +226,7 @@ class _Run:
             group["lr"] = share * group["initial_lr"]
         self.model.zero_grad()
         loss = sum(self.micro_batch() for _ in range(self.settings.accumulate))
+        team.average([loss, *(p.grad for p in self.trained.values() if p.grad is not None)])
         norm = nn.utils.clip_grad_norm_(self.trained.values(), self.settings.clip or math.inf)
         self.optimiser.step()
         if self.averages:
@@ -223,7 +235,7 @@ class _Run:
 
     def micro_batch(self) -> Tensor:
         """Add one micro-batch to the gradient; returns its share of the loss."""
-        batch = _to(self.feed.next(), self.device)
+        batch = _to(team.share(self.feed.next(), team.rank(), team.size()), self.device)
         with narrow(self.device) if self.settings.precision == "bf16" else nullcontext():
             loss = self.loss(self.model, batch)
         if not (torch.is_tensor(loss) and loss.numel() == 1 and loss.requires_grad):
@@ -257,17 +269,28 @@ class _Run:
         rate = self.optimiser.param_groups[0]["lr"]
         return Step(self.step, self.settings.steps, self.losses[-1], self.norm, rate, self.seconds[-1])
 
-    def report(self) -> str:
+    def report(self, ended: bool = False) -> str:
         """How far, how good, how fast, how long yet."""
         loss = sum(self.losses[-50:]) / len(self.losses[-50:])
         span = ([0.0] + self.seconds)[-101:]
         speed = (len(span) - 1) / max(span[-1] - span[0], 1e-9)
         steps, left = self.settings.steps, self.settings.steps - self.step
         pace = f"loss {loss:.4g} · {number(speed)} steps/s"
+        if left and ended:
+            return f"ended after step {self.step:,} of {steps:,} in {words(span[-1])} · {pace}"
         if left:
             return f"step {self.step:,}/{steps:,} · {pace} · {words(left / speed)} left"
         resumed = f" · resumed at step {self.loaded:,}" if self.loaded else ""
         return f"{steps:,} steps in {words(span[-1])} · {pace}{resumed}"
+
+
+def _is_enough(on_step: Callable[[Step], Any], step: Step) -> bool:
+    """Show a step to the one who watches, and hear whether to end."""
+    try:
+        on_step(step)
+    except StopIteration:
+        return True
+    return False
 
 
 def _trained(model: nn.Module) -> dict[str, Tensor]:

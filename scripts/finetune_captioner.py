@@ -1,0 +1,58 @@
+"""What pretrained halves are worth: a captioner from 100, 1,000 and 10,000 labelled pictures, or from nothing."""
+
+import torch
+
+from aigc_course import adaptation, evaluation, models, scenes, training
+
+SIZES = (100, 1_000, 10_000)
+STEPS, BATCH, RATE = 250, 64, 4e-3
+
+
+def learnt(halves, size, seed, pool, tokenizer):
+    """A captioner that has learnt from `size` labelled pictures: tongue and joint alone, or all of it from nothing."""
+    torch.manual_seed(seed)
+    samples, pictures, views = ([one[k] for k in chosen(size, seed, len(pool[0]))] for one in pool)
+    if halves == "pretrained":
+        model, looked = models.captioner(models.load("clip"), models.load("lm")), torch.stack(views)
+        model.encoder.requires_grad_(False)
+    else:
+        model = models.captioner(models.clip(tokenizer), models.language_model(tokenizer))
+        looked = torch.stack(pictures)
+    labelled = adaptation.Labelled(tokenizer, looked, adaptation.told(samples))
+    batches = training.Shuffled(size, min(BATCH, size), labelled, seed)
+    loss = adaptation.caption_loss(tokenizer.pad_token_id)
+    training.fit(model, batches, loss, STEPS, optimiser=training.muon(model, RATE), ema=0.95)
+    return model
+
+
+def chosen(size, seed, count):
+    """Which of the pictures are labelled."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:size].tolist()
+
+
+def measure(seeds, sizes=SIZES, count=200):
+    """One row for each pair of halves and number of pictures: the test's figures, by seed."""
+    tokenizer = models.load("tokenizer")
+    samples = scenes.samples(max(sizes), "train", seed=63)
+    pictures = scenes.pictures_as_bytes(samples)
+    pool = samples, pictures, adaptation.seen(models.captioner(models.load("clip"), models.load("lm")), pictures)
+    rows = []
+    for halves in ("pretrained", "random"):
+        for size in sizes:
+            row = dict(halves=halves, pictures=size, exact=[], above=[])
+            for seed in seeds:
+                model = learnt(halves, size, seed, pool, tokenizer)
+                found = evaluation.captioning(model, tokenizer, scenes.samples(count, "test", seed=64))
+                row["exact"].append(round(found.exact.mean, 4))
+                row["above"].append(round(found.above.mean, 4))
+            rows.append(row)
+    return rows
+
+
+def table(rows):
+    """The rows in Markdown, each figure with its interval over seeds."""
+    lines = ["| halves | labelled pictures | exact scene | nats a token above entropy |", "|---|---|---|---|"]
+    for row in rows:
+        exact, above = (evaluation.interval(torch.tensor(row[name])) for name in ("exact", "above"))
+        lines.append(f"| {row['halves']} | {row['pictures']:,} | {exact:.2f} | {above:.3f} |")
+    return "\n".join(lines)
