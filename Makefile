@@ -24,7 +24,7 @@ lab: $(READY)
 
 test: $(READY)
 	$(RUN) -m ruff check .
-	$(RUN) -m pytest tests
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 tests
 	$(RUN) scripts/build_notebooks.py --check
 	$(RUN) -m pytest --nbmake notebooks
 
@@ -43,6 +43,7 @@ models: $(READY)
 	$(RUN) scripts/train_captioner.py
 	$(RUN) scripts/train_newcomers.py
 	$(RUN) scripts/train_loras.py
+	$(RUN) scripts/train_style.py
 
 evaluate: $(READY)
 	$(RUN) scripts/evaluate.py

@@ -130,6 +130,41 @@ def gaussian_kl(mean: Tensor, logvar: Tensor) -> Tensor:
     return each.flatten(1).sum(1).mean()
 
 
+# --- what is shown, and how it is painted -------------------------------------------------------------------
+
+
+def content(maps: dict[str, Tensor], wanted: dict[str, Tensor]) -> Tensor:
+    """How far what is shown has moved: the mean squared difference of feature maps, place by place.
+
+    Gatys et al. 2016, eq. 1, as a mean.  maps, wanted: (B, C, h, w) by layer, usually one deep layer;  mean of layers.
+    """
+    return _matched(maps, wanted)
+
+
+def style(statistics: dict[str, Tensor], wanted: dict[str, Tensor]) -> Tensor:
+    """How far the manner has moved: the same of statistics that have forgotten places.
+
+    Gram matrices (B, C, C) for Gatys et al. 2016, eq. 5; means and spreads (B, 2, C) for Huang & Belongie 2017,
+    eq. 13; by layer, several of them.
+    """
+    return _matched(statistics, wanted)
+
+
+def _matched(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> Tensor:
+    if not wanted or not wanted.keys() <= found.keys():
+        missing = sorted(wanted.keys() - found.keys()) or "all"
+        raise ValueError(f"layers to compare are missing ({missing}); there are: {', '.join(found) or 'none'}")
+    return sum((found[name] - target).square().mean() for name, target in wanted.items()) / len(wanted)
+
+
+def total_variation(pictures: Tensor) -> Tensor:
+    """How rough pictures are: the mean squared difference between neighbouring pixels, down plus across.
+
+    Johnson et al. 2016, section 3.2, as a mean.  pictures: (B, C, H, W).
+    """
+    return pictures.diff(dim=-1).square().mean() + pictures.diff(dim=-2).square().mean()
+
+
 # --- pictures and words -------------------------------------------------------------------------------------
 
 

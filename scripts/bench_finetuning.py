@@ -2,6 +2,8 @@
 
     python scripts/bench_finetuning.py                     all of it, an hour on two cores
     python scripts/bench_finetuning.py lora --seeds 2      one part, two seeds
+
+Each part prints its tables and leaves them in data/bench/finetuning-<part>.md.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import finetune_stream
 
 from aigc_course import runtime
 
+BENCH = runtime.data_dir() / "bench"
 KEPT = runtime.data_dir() / "finetuning.json"  # notebook 3.1 draws from it
 
 
@@ -44,7 +47,10 @@ def main():
         parser.error(f"no part called {unknown[0]!r}; choose some of: {', '.join(PARTS)}")
     for part in args.parts or PARTS:
         title, measured = PARTS[part]
-        print(f"\n## {title}\n\n{measured(range(args.seeds))}", flush=True)
+        told = f"# {title}\n\nSeeds: {args.seeds}.  `python scripts/bench_finetuning.py {part} --seeds {args.seeds}`\n"
+        told = f"{told}\n{measured(range(args.seeds))}\n"
+        print(told, flush=True)
+        (BENCH / f"finetuning-{part}.md").write_text(told, encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

@@ -17,9 +17,9 @@ WAYS = {  # of which thing six pictures are shown, for how many steps, with a Lo
     "before the lesson": (None, 0, False, False),
     "a word not taught": (THING, 0, False, False),
     "textual inversion": (THING, 50, False, False),
-    "DreamBooth": (THING, 110, True, False),
-    "DreamBooth with prior": (THING, 110, True, True),
-    "control: the same, of six teapots": (OTHER, 110, True, True),
+    "DreamBooth": (THING, 100, True, False),
+    "DreamBooth with prior": (THING, 100, True, True),
+    "control: the same, of six teapots": (OTHER, 100, True, True),
 }
 
 

@@ -121,6 +121,8 @@ def main():
         folder=args.folder / "checkpoint",
         save_every=100,
     )
+    if not training.is_first():
+        return
     measured(model, code)
     model.save_pretrained(args.folder / "model")
     earlier = [run for run in models.recipe_of("text-to-image") if run["part"] == "autoencoder"] if args.go_on else []

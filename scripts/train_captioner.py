@@ -113,6 +113,8 @@ def main():
     dials = dict(optimiser=training.muon(both, args.rate), ema=0.998, precision=args.precision)
     loss = objective(tokenizer.pad_token_id)
     history = training.fit(both, batches, loss, args.steps, folder=args.folder / "checkpoint", **dials)
+    if not training.is_first():
+        return
     rows = "\n".join("| " + " | ".join(row) + " |" for row in table(model, tokenizer, args.count))
     print(rows)
     recipe = [*(models.recipe_of("captioner") if args.go_on else []), ran(args, history)]

@@ -265,6 +265,8 @@ def main():
     batches = training.Shuffled(len(samples) // KIN, args.batch // KIN, Told(samples, pictures, tokenizer))
     dials = dict(optimiser=training.muon(model, args.rate), ema=0.998, precision=args.precision)
     history = training.fit(model, batches, objective, args.steps, folder=args.folder / "checkpoint", **dials)
+    if not training.is_first():
+        return
     rows = "\n".join("| " + " | ".join(row) + " |" for row in table(clip, tokenizer, args.count))
     print(rows)
     recipe = [*(models.recipe_of("clip") if args.go_on else []), ran(args, history)]

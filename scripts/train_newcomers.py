@@ -94,6 +94,8 @@ def main():
     stream = scenes.SceneStream("train", args.steps * args.batch, args.batch, SEED, make=Lesson(vae))
     dials = dict(learning_rate=args.rate, ema=0.99, folder=args.folder / "checkpoint")
     history = training.fit(judge, stream, evaluation.newcomer_loss, args.steps, **dials)
+    if not training.is_first():
+        return
     rows = table(judge, vae, args.count)
     print(rows)
     folder = models.folder_of("newcomers")

@@ -79,6 +79,8 @@ def main():
     dials = dict(learning_rate=args.rate, weight_decay=0.01, folder=args.folder, save_every=100)
     dials |= dict(ema=0.998, precision=args.precision)
     history = training.fit(judge, stream, evaluation.reading_loss, args.steps, **dials)
+    if not training.is_first():
+        return
     names, rows = table(judge, args.count)
     print(f"own error: {', '.join(names)}\n{rows}")
     folder = models.folder_of("parser")

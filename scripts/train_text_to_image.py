@@ -259,6 +259,8 @@ def main():
         folder=args.folder / "checkpoint",
         save_every=250,
     )
+    if not training.is_first():
+        return
     found = sides(model["unet"], model["text_encoder"], tokenizer)
     print(f"pairs on their sides, from pure noise: {found:.2f} of 1")
     earlier = [run for run in models.recipe_of("text-to-image") if run["part"] == "denoiser"] if args.go_on else []

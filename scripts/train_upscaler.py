@@ -208,6 +208,8 @@ def main():
     batches = training.Shuffled(args.scenes, args.batch, squares)
     dials = dict(learning_rate=args.rate, ema=0.999, precision=args.precision, save_every=250)
     history = training.fit(model, batches, objective, args.steps, folder=args.folder / "checkpoint", **dials)
+    if not training.is_first():
+        return
     drawn = scenes.samples(args.count, "test", seed=8)
     found = evaluation.against_lanczos(model, vae, judge, drawn)
     print(table(found))

@@ -191,6 +191,22 @@ def test_what_is_sent_comes_back(together, capsys):
         assert torch.equal(back[7], more[7]) and torch.equal(back[8], more[8]) and back[8].dtype == torch.bfloat16
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts what a process writes to a socket")
+def test_what_is_sent_is_gradients_or_weights_or_what_passes_between_layers(together, apart):
+    _, trained, _ = together
+    assert apart["language"].sent[0] < 1000
+    size = apart["language"].held[0]["gradients"]
+    assert trained["language", "data"].sent == pytest.approx([size] * 2, rel=0.03)  # 2 (p - 1) / p of it
+    tensors = len(trained["language", "data"].weights)
+    overhead = [sent - size for sent in trained["language", "data by hand"].sent]  # a message for each tensor
+    assert min(overhead) > 100 * tensors and max(overhead) < 1000 * tensors
+    assert min(trained["language", "sharded"].sent) > 1.2 * size
+    table = 8 * apart["language"].weights["transformer.wte.weight"].numel()
+    passed = 8 * 8 * parallel.tasks.TOKENS * 16  # float64, rows, places, width
+    for way in CUT:
+        assert trained["language", way].sent == pytest.approx([table + passed] * 2, rel=0.15)
+
+
 # --- deaths -----------------------------------------------------------------------------------------------
 
 
@@ -348,6 +364,13 @@ def test_a_model_that_is_no_chain_is_not_cut():
     model.set_attn_implementation("eager")
     with pytest.raises(ValueError, match="a block alone knows no mask"):
         parallel.chain(model)
+
+
+def test_the_stages_of_a_tower_cost_the_same():
+    task = parallel.tower_task(8, 4, batch=2)
+    sizes = [sum(p.numel() for p in stage.parameters()) for stage in pipeline.stages(task.model(), 2)]
+    assert sizes == [2 * (8 * 8 + 8)] * 2
+    assert task.model()(task.inputs).shape == task.targets.shape
 
 
 def test_a_chain_computes_what_the_model_does():

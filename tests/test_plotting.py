@@ -448,6 +448,42 @@ def test_what_is_no_table_is_answered_with_one_sentence(rows, columns, sentence)
         plotting.show_table(rows, columns)
 
 
+# --- timelines --------------------------------------------------------------------------------------------
+
+
+def test_a_timeline_draws_each_box_where_its_work_was_and_leaves_idle_time_empty():
+    drawn = plotting.show_timeline({"a": [("forward", "", 0, 1)], "b": [("backward", "", 1, 2)]})
+    pixels = np.asarray(drawn.image)[2 * 34 :]  # below the names of the kinds
+    first, second = (
+        np.nonzero((pixels == [round(255 * part) for part in to_rgb(colour)]).all(-1).sum(0) > 30)[0]
+        for colour in figure.SERIES[:2]
+    )
+    assert len(first) == pytest.approx(len(second), abs=4) and len(first) > 500
+    assert 0 < second.min() - first.max() < 5
+
+
+def test_a_timeline_tells_what_was_done_and_how_long_nothing_was():
+    rows = {"rank 0": [("forward", "0", 5, 6), ("forward", "1", 6, 7)], "rank 1": [("backward", "$", 6, 9)]}
+    told = "Timeline of 2 rows over 4 seconds. rank 0: 2 × forward, idle 50%; rank 1: 1 × backward, idle 25%"
+    assert plotting.show_timeline(rows).alt == told
+    assert plotting.show_timeline(rows, alt="mine").alt == "mine"
+    assert plotting.show_timeline({"at once": [("stop", "", 1, 1)]}).alt.endswith("1 × stop, idle 100%")
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ({}, "there is nothing to draw"),
+        ({"a": []}, "there is nothing to draw"),
+        ({"a": [("forward", "", 2, 1)]}, "is no piece of work: .* with start <= end"),
+        ({"a": [("forward", "", 0, float("nan"))]}, "is no piece of work"),
+    ],
+)
+def test_what_is_no_timeline_is_answered_with_one_sentence(rows, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        plotting.show_timeline(rows)
+
+
 # --- flowcharts: reading ----------------------------------------------------------------------------------
 
 STUDIO = """

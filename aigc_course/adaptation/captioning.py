@@ -47,8 +47,8 @@ def caption_loss(pad: int) -> Callable[[nn.Module, dict], Tensor]:
 
     def loss(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         tokens = batch["tokens"]
-        read = dict(decoder_input_ids=tokens[:, :-1], decoder_attention_mask=tokens[:, :-1] != pad)
-        logits = model(**_looked(batch["pictures"]), **read).logits[:, 1:]
+        words = model.decoder.get_input_embeddings()(tokens[:, :-1])  # padding comes last, where no word looks: no mask
+        logits = model(**_looked(batch["pictures"]), decoder_inputs_embeds=words).logits[:, 1:]
         return losses.cross_entropy(logits.float(), tokens[:, 2:], ignore=pad)
 
     return loss

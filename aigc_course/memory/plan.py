@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 from torch.autograd.profiler_legacy import profile
+from torch.overrides import _get_current_function_mode_stack
 from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.checkpoint import checkpoint
 
@@ -141,7 +142,7 @@ def checkpointing(model: nn.Module, blocks: list[nn.Module] | None = None) -> It
         raise ValueError("these blocks are no modules of the model: give some of its own, such as list(model)")
     before = [vars(block).get("forward") for block in blocks]
     for block in blocks:
-        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+        block.forward = partial(_twice, block.forward)
     try:
         yield
     finally:
@@ -150,16 +151,35 @@ def checkpointing(model: nn.Module, blocks: list[nn.Module] | None = None) -> It
 
 
 def _switches(model: nn.Module) -> tuple[Callable, Callable]:
-    for on, off in (
-        ("activation_checkpointing_enable", "activation_checkpointing_disable"),  # transformers
-        ("enable_gradient_checkpointing", "disable_gradient_checkpointing"),  # diffusers
-    ):
-        if hasattr(model, on):
-            return getattr(model, on), getattr(model, off)
+    if hasattr(model, "activation_checkpointing_enable"):  # transformers
+        how = {"use_reentrant": False, "context_fn": _modes}
+        return partial(model.activation_checkpointing_enable, how), model.activation_checkpointing_disable
+    if hasattr(model, "enable_gradient_checkpointing"):  # diffusers
+        return partial(model.enable_gradient_checkpointing, _twice), model.disable_gradient_checkpointing
     raise ValueError(
         f"{type(model).__name__} has no checkpointing of its own: "
         "name its blocks, `with memory.checkpointing(model, blocks)`, and leave the plan's False"
     )
+
+
+def _twice(block: Callable, *args: Any, **kwargs: Any) -> Any:
+    return checkpoint(block, *args, use_reentrant=False, context_fn=_modes, **kwargs)
+
+
+def _modes() -> tuple[Any, Any]:
+    """Around a block now, and when it is computed again: the function modes of now, such as that of `fit` in bf16."""
+    return nullcontext(), _Within(_get_current_function_mode_stack())
+
+
+class _Within(ExitStack):
+    def __init__(self, modes: list):
+        super().__init__()
+        self.modes = modes
+
+    def __enter__(self) -> _Within:
+        for mode in self.modes:
+            self.enter_context(mode)
+        return super().__enter__()
 
 
 # The steps

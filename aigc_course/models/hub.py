@@ -61,6 +61,11 @@ CHECKPOINTS = {
         "572c99286543a273bfd17fac263db5a77be12c4c",
         _diffusers("low_res_scheduler/scheduler_config.json"),
     ),
+    "vgg-19": Checkpoint(  # no role in the cast, but the features of `style.vgg_features`
+        "timm/vgg19.tv_in1k",
+        "128d4708565b3a414bcbb9bbad440b2fe37b9f18",
+        ("config.json", "model.safetensors"),
+    ),
 }
 
 

@@ -99,18 +99,19 @@ def recipe_of(name: str) -> list[dict]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No bars for loads of a second, no advice to install torchvision, which the course does without."""
+    """No bars for loads of a second, no advice to install what the course does without, nothing but errors."""
     from diffusers.utils import logging as diffusers
     from transformers.utils import logging as transformers
 
-    level = transformers.get_verbosity()
-    transformers.set_verbosity_error()
-    shown = [library for library in (diffusers, transformers) if library.is_progress_bar_enabled()]
-    for library in shown:
+    libraries = diffusers, transformers
+    before = [(each, each.get_verbosity(), each.is_progress_bar_enabled()) for each in libraries]
+    for library in libraries:
+        library.set_verbosity_error()
         library.disable_progress_bar()
     try:
         yield
     finally:
-        transformers.set_verbosity(level)
-        for library in shown:
-            library.enable_progress_bar()
+        for library, level, bars in before:
+            library.set_verbosity(level)
+            if bars:
+                library.enable_progress_bar()

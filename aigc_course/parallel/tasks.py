@@ -47,6 +47,17 @@ def denoising_task(widths: tuple[int, ...] = (16, 32), batch: int = 4, **dials: 
     return Task(partial(models.denoiser, tuple(widths)), inputs, noise, squared_error, **dials)
 
 
+def tower_task(width: int = 512, layers: int = 8, batch: int = 512, **dials: Any) -> Task:
+    """Equal layers, one on another, learn rows of numbers: what a pipeline likes best, as its stages cost the same."""
+    x, targets = torch.randn(2, batch, width, generator=runtime.generator(0))
+    return Task(partial(tower, width, layers), x, targets, squared_error, **dials)
+
+
+def tower(width: int, layers: int) -> nn.Module:
+    """New layers, each as wide as all others."""
+    return nn.Sequential(*(nn.Sequential(nn.Linear(width, width), nn.GELU()) for _ in range(layers)))
+
+
 def language_model(width: int, layers: int) -> nn.Module:
     """A new, small GPT-2 over the course's tokens."""
     return models.language_model(models.load("tokenizer"), width, layers)

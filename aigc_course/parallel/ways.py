@@ -5,6 +5,7 @@ What is slow to import is imported where it is needed: every process starts anew
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -65,6 +66,7 @@ class Trained:
 
     held: for each rank, the bytes of parameters, gradients and optimiser states after the last step.
     apart: the largest difference between two ranks' copies of one weight.
+    sent: for each rank, the bytes written to others in the last step, where the system counts them (Linux), else ().
     spans: of a pipeline's last step, with 0 where the first process began.
     """
 
@@ -74,6 +76,7 @@ class Trained:
     seconds: float
     apart: float = 0.0
     spans: tuple[pipeline.Span, ...] = ()
+    sent: tuple[int, ...] = ()
 
 
 def train(task: Task, way: str, processes: int = 2, timeout: float = 60) -> Trained:
@@ -119,7 +122,8 @@ def _joined(shares: Sequence[Trained]) -> Trained:
     zero = min((span.start for span in spans), default=0.0)
     moved = (replace(span, start=span.start - zero, end=span.end - zero) for span in spans)
     held = tuple(held for each in shares for held in each.held)
-    return Trained(shares[0].losses, weights, held, max(each.seconds for each in shares), apart, tuple(moved))
+    sent = tuple(n for each in shares for n in each.sent)
+    return Trained(shares[0].losses, weights, held, max(each.seconds for each in shares), apart, tuple(moved), sent)
 
 
 # In each process
@@ -145,17 +149,30 @@ def _train(task: Task, way: str) -> Trained:
     model = task.model()
     place = device() if dist.is_initialized() else next(model.parameters()).device
     dtype = torch.float64 if task.double else None
-    part = WAYS[way](model.to(place, dtype), _moved(task, place, dtype))
+    model.to(place)
+    if task.double:
+        model.double()  # not .to(): diffusers would warn of a choice that is ours
+    part = WAYS[way](model, _moved(task, place, dtype))
     # foreach: plain and distributed tensors cannot be stepped together
     optimiser = task.optimiser(part.model.parameters(), lr=task.learning_rate, foreach=False)
     losses, start = [], time.perf_counter()
     for _ in range(task.steps):
         optimiser.zero_grad()
+        before = _written()
         losses.append(part.gradient().item())
+        sent = tuple(now - then for now, then in zip(_written(), before))
         optimiser.step()
     seconds = time.perf_counter() - start
     weights = {name: part.back.get(name, nn.Identity())(_whole(p)) for name, p in part.weights.items()}
-    return Trained(tuple(losses), weights, (_held(part.model, optimiser),), seconds, spans=tuple(part.spans))
+    held = (_held(part.model, optimiser),)
+    return Trained(tuple(losses), weights, held, seconds, spans=tuple(part.spans), sent=sent)
+
+
+def _written() -> tuple[int, ...]:
+    """What this process has written so far, to sockets too; only Linux counts these."""
+    import psutil
+
+    return (psutil.Process().io_counters().write_chars,) if sys.platform == "linux" else ()
 
 
 def _moved(task: Task, place: torch.device, dtype: torch.dtype | None) -> Task:

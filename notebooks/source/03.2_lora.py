@@ -354,8 +354,8 @@ history = adaptation.learn_drawings(pipe, lesson, steps=50)
 plotting.show_curves({"loss": history.smoothed(10)}, xlabel="step", ylabel="error of the velocity")
 
 # %% [markdown] lang="en"
-# So much for a minute. The shipped LoRA had the same recipe (`scripts/train_loras.py`) and more steps; from here on we use it. The
-# judge (`evaluation.load_newcomers`) knows all new things and styles; it was trained on drawings and has seen no generated picture.
+# So much for a minute. The shipped LoRA (`scripts/train_loras.py`) changes more layers and took more drawings and steps; from here
+# on we use it. The judge (`evaluation.load_newcomers`) knows all new things and styles; it was trained on drawings and has seen no generated picture.
 
 # %%
 judge, asked = evaluation.load_newcomers(), scenes.samples(10, "validation", seed=5, task="single")
@@ -406,7 +406,7 @@ plotting.show_table(rows, ["LoRAs at work", "read as chalk", "with a robot"])
 
 # %%
 stock = models.load("text-to-image")
-with warnings.catch_warnings(record=True) as told:  # peft tells that there are two now, as we want it
+with models.storage.quiet(), warnings.catch_warnings(record=True) as told:  # peft tells that there are two now, as we want it
     for name in ("chalk", "robot"):
         stock.load_lora_weights(models.folder_of(f"lora-{name}"), adapter_name=name)
 stock.set_adapters(["chalk", "robot"], [0.7, 0.4])
