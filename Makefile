@@ -26,7 +26,7 @@ test: $(READY)
 	$(RUN) -m ruff check .
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 tests
 	$(RUN) scripts/build_notebooks.py --check
-	$(RUN) -m pytest --nbmake notebooks
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --nbmake notebooks
 
 notebooks: $(READY)
 	$(RUN) scripts/build_notebooks.py
@@ -44,6 +44,7 @@ models: $(READY)
 	$(RUN) scripts/train_newcomers.py
 	$(RUN) scripts/train_loras.py
 	$(RUN) scripts/train_style.py
+	$(RUN) scripts/train_composer.py
 
 evaluate: $(READY)
 	$(RUN) scripts/evaluate.py

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -190,22 +191,44 @@ def pictures_to_words(model: Any, tokenizer: Any, pictures: Tensor, language: st
 def upscale(model: Any, pictures: Tensor, tile: int = 128) -> Tensor:
     """Pictures with `model.times` as many pixels each way, a square of `tile` small pixels at a time.
 
-    A square is enlarged together with the `model.reach` pixels around it, which are all that its own pixels depend
-    on, and only these are kept: what is made in squares is what would be made at once, without seams to blend, in
-    memory that does not grow with the picture.  (B, 3, H, W) -> (B, 3, 4H, 4W), both in [-1, 1].
+    What is made in squares is what would be made at once (`in_tiles`), as a pixel depends on those at most
+    `model.reach` small ones away.  (B, 3, H, W) -> (B, 3, 4H, 4W), both in [-1, 1].
     """
     _check_enlargeable(pictures, tile)
-    (b, c, h, w), n, reach, some = pictures.shape, model.times, model.reach, next(model.parameters())
-    large = pictures.new_empty((b, c, n * h, n * w), dtype=torch.float32)
-    for top in range(0, h, tile):
-        for left in range(0, w, tile):
-            bottom, right = top + tile, left + tile
-            above, before = min(top, reach), min(left, reach)  # as much as there is
-            seen = pictures[..., top - above : bottom + reach, left - before : right + reach]
-            place = large[..., n * top : n * bottom, n * left : n * right]
-            made = model(seen.to(some))[..., n * above :, n * before :]
-            place.copy_(made[..., : place.shape[-2], : place.shape[-1]].clamp(-1, 1))
+    some = next(model.parameters())
+    return in_tiles(lambda seen: model(seen.to(some)), pictures, model.reach, tile, model.times).clamp_(-1, 1)
+
+
+def in_tiles(
+    paint: Callable[[Tensor], Tensor], pictures: Tensor, reach: int, tile: int = 256, times: int = 1
+) -> Tensor:
+    """`paint` of pictures, a square at a time, each together with the `reach` pixels around it; only its own are kept.
+
+    Where no pixel depends on others farther than `reach`, that is `paint` of the whole, without seams to blend, and
+    besides what is given and what is made, memory does not grow with the picture.
+    times: how many pixels a side `paint` makes of one.  (B, C, H, W) -> (B, C, times · H, times · W), float32.
+    """
+    b, c, h, w = pictures.shape
+    large = pictures.new_empty((b, c, times * h, times * w), dtype=torch.float32)
+    for _ in tile_by_tile(paint, pictures, reach, large, tile):
+        pass
     return large
+
+
+def tile_by_tile(
+    paint: Callable[[Tensor], Tensor], pictures: Tensor, reach: int, large: Tensor, tile: int = 256
+) -> Iterator[int]:
+    """`in_tiles` into `large`, a square at each step; yields how many are there.  How wide `large` is, says `times`."""
+    (h, w), n = pictures.shape[-2:], large.shape[-1] // pictures.shape[-1]
+    corners = product(range(0, h, tile), range(0, w, tile))
+    for number, (top, left) in enumerate(corners, start=1):
+        bottom, right = top + tile, left + tile
+        above, before = min(top, reach), min(left, reach)  # as much as there is
+        seen = pictures[..., top - above : bottom + reach, left - before : right + reach]
+        place = large[..., n * top : n * bottom, n * left : n * right]
+        made = paint(seen)[..., n * above :, n * before :]
+        place.copy_(made[..., : place.shape[-2], : place.shape[-1]])
+        yield number
 
 
 def _check_enlargeable(pictures: Tensor, tile: int) -> None:

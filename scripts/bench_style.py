@@ -1,16 +1,24 @@
 """Measure every way to transfer style on content × style pairs that none has seen; writes data/bench/style.md."""
 
 import argparse
+import hashlib
 import time
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 
-from aigc_course import evaluation, losses, plotting, runtime, scenes, style
+from aigc_course import evaluation, losses, models, plotting, runtime, scenes, style
 
 PAINTED = [name for name in scenes.STYLES if name != "flat"]  # the contents are flat already
-SEEDS = dict(contents=90, styles=91)  # of the test split; no method was trained or tuned on these
+SEEDS = dict(contents=290, styles=291)  # of the test split; no method was trained or tuned on these
 STRENGTHS = (0.25, 0.5, 0.75, 1.0)
+MARKS = (25, 50, 100, 200, 400)  # evaluations of Gatys' loss at which the picture is looked at
+FAIR = 100  # of these: later ones change its loss by less than half a percent, as the table of marks shows
+SHOWN = 64  # pictures that tell a style to the networks, and to Gatys beside them
+TAUGHT = dict(split="train", seed=52)  # those of the lessons in `train_style.py`
+READERS = ("text-to-image", "captioner", "clip", "tokenizer")  # what the denoiser's methods are made of
 HEAD = """# Style transfer, measured
 
 Written by `python scripts/bench_style.py`: {contents} scenes of the test split in plain style × {styles} drawing styles,
@@ -21,10 +29,33 @@ says.  {machine}.
 often as they are there, and no others; *and colours*: their colours too.  The judge is `evaluation.load_parser()` (for
 styles that the world lacks `load_newcomers()`, which reads no colours); its features are in no loss.  *Content loss* and *style
 loss* are measured in one random-weight network that no method used (`style.random_features(seed=1)`: maps of its last
-layer; Gram matrices of all).  *Seconds* of one processor core for one picture of 128 pixels, models loaded.  Brackets:
-95 % bootstrap intervals.
+layer; Gram matrices of all, against those of the one style picture that was shown).  *Seconds* of one processor core for
+one picture of 128 pixels, models loaded.  Brackets: 95 % bootstrap intervals.
+
+SDEdit and shared attention draw a picture again, up to {tries} times in all, where the captioner, which is not the
+judge, does not find in it what was told.
 
 """  # noqa: E501
+
+
+MARKED = """
+
+## How long Gatys takes
+
+His loss falls fast and then hardly at all; where L-BFGS finds no lower one, it ends by itself, and later marks repeat
+the last.  Means over {pairs} pairs.  The table above has him at {fair} evaluations; the last column: how often
+AdaIN's seconds go into his.
+
+"""
+TOLD = """
+
+## One style: a network beside Gatys
+
+Both are told by the same {shown} pictures of training scenes: their mean Gram matrices.  *Style loss* here is against
+the mean Gram matrices of {shown} other pictures in that style, of test scenes.  Gatys' seconds are those above, with
+one style picture: he would need no more for the mean of many.
+
+"""
 
 
 @dataclass
@@ -46,12 +77,13 @@ class Pairs:
     styles: torch.Tensor
     samples: list
     names: list
+    aim: dict | None = None  # Gram matrices that stand for the style in place of each picture's own
 
     def part(self, indices):
         """Some of them."""
         indices = list(indices)
         own = [[of[k] for k in indices] for of in (self.samples, self.names)]
-        return Pairs(self.contents[indices], self.styles[indices], *own)
+        return Pairs(self.contents[indices], self.styles[indices], *own, self.aim)
 
     def every(self, count):
         """So many, spread over all styles and contents."""
@@ -108,7 +140,7 @@ class Judges:
             part = slice(some, some + 16)
             maps, shown, painted = (self.fixed(x[part]) for x in (made, pairs.contents, pairs.styles))
             shows = losses.content({last: maps[last]}, {last: shown[last]})
-            paints = losses.style(style.grams(maps), style.grams(painted))
+            paints = losses.style(style.grams(maps), pairs.aim or style.grams(painted))
             sums += len(made[part]) * torch.stack([shows, paints])
         return (sums / len(made)).tolist()
 
@@ -153,11 +185,47 @@ def controls(pairs, adain):
     ]
 
 
+def kept(args, name, pairs, *parts, **how):
+    """`run` for the slow, whose pictures stand in a file as long as nothing that made them changes."""
+    sums = [(models.folder_of(part) / models.MANIFEST).read_text(encoding="utf-8") for part in (*READERS, *parts)]
+    told = repr((name, pairs.names, sorted(how.items()), style.NOISE, style.TRIES, sums))
+    file = args.folder / f"{hashlib.sha256(told.encode()).hexdigest()[:16]}.safetensors"
+    if file.is_file():
+        found = load_file(file)
+        return Row(name, found["made"].float() / 127.5 - 1, found["seconds"].item(), pairs)
+    row = run(name, pairs, 14, **how)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pixels = ((row.made + 1) * 127.5).round().clamp(0, 255).byte()
+    save_file(dict(made=pixels, seconds=torch.tensor(row.seconds, dtype=torch.float64)), file)
+    return row
+
+
+def painting(pairs, shown=None):
+    """Gatys to the end: the rows at each mark, and the loss it had there, as means over the pairs."""
+    strokes = {mark: [] for mark in MARKS}
+    for k in range(len(pairs.names)):
+        one, began, seen = pairs.part([k]), time.process_time(), []
+
+        def note(stroke, began=began, seen=seen):
+            seen.append((stroke, time.process_time() - began))
+
+        manner = one.styles if shown is None else shown
+        style.gatys(style.features(), one.contents, manner, steps=MARKS[-1], on_step=note)
+        for mark in MARKS:  # it ends by itself where no step makes the loss less
+            strokes[mark].append(seen[min(mark, len(seen)) - 1])
+    rows = {}
+    for mark, some in strokes.items():
+        made, seconds = torch.cat([one.picture for one, _ in some]), sum(took for _, took in some) / len(some)
+        rows[mark] = Row(f"Gatys, {mark} evaluations", made, seconds, pairs)
+        rows[mark].found["loss"] = sum(one.loss for one, _ in some) / len(some)
+    return rows
+
+
 def rows_of(args, judges):
-    """Every row of the table, by a short key."""
+    """Every row of the table, by a short key; and Gatys' at each mark."""
     pairs = pairs_of(args.contents, PAINTED)
     slow, some = pairs.every(args.slow), pairs.every(args.redrawn)
-    found = {}
+    found, marks = {}, {}
 
     def add(key, row):
         found[key] = judges.look(row)
@@ -166,35 +234,67 @@ def rows_of(args, judges):
     for row in controls(pairs, found["adain"]):
         add(row.name, row)
     for name in style.trained("network-"):
-        own = pairs if name in PAINTED else pairs_of(args.contents, [name])
-        own = own.part([k for k, n in enumerate(own.names) if n == name])
+        own = own_pairs(args.contents, name)
         add(f"network {name}", run(f"transformation network, {name}", own, 1, method="network", style=name))
-        if name in PAINTED:
-            add(f"adain {name}", run(f"AdaIN, {name} alone", own, 1, method="adain"))
+        add(f"adain {name}", run(f"AdaIN, {name} alone", own, 1, method="adain"))
     if args.slow:
-        add("gatys", run(f"Gatys, {args.steps} evaluations", slow, 1, method="gatys", steps=args.steps))
+        marks = {mark: judges.look(row) for mark, row in painting(slow).items()}
+        add("gatys", marks[FAIR])
         add("adain on gatys", run("AdaIN, the pairs of Gatys", slow, 1, method="adain"))
     if args.redrawn:
-        add("sdedit", run("SDEdit, style told by CLIP's word for it", some, 16, method="sdedit"))
-        few = some.every(max(7, args.redrawn // 4))
-        add("shared", run("shared attention, style told too", few, 16, method="shared"))
-        add("shared only", run("shared attention alone", few, 16, method="shared", tell=False))
-        chalk = pairs_of(max(1, args.redrawn // 7), ["chalk"])
-        add("lora", run("LoRA, chalk", chalk, 16, method="lora", style="chalk"))
+        add("sdedit", kept(args, "SDEdit, style told by CLIP's word for it", some, method="sdedit"))
+        add("shared", kept(args, "shared attention, style told too", some, method="shared"))
+        few = some.every(max(7, args.redrawn // 7))
+        add("shared only", kept(args, "shared attention alone", few, method="shared", tell=False))
+        for name in [n for n in style.trained("lora-") if n in scenes.NEW_STYLES]:
+            own = own_pairs(max(1, args.redrawn // 7), name)
+            add(f"lora {name}", kept(args, f"LoRA, {name}", own, f"lora-{name}", method="lora", style=name))
         if style.trained("adapter"):
-            add("adapter", run("image-prompt adapter", some, 16, method="adapter"))
-    add("new", run("AdaIN, a style never seen (sepia)", pairs_of(args.contents, ["sepia"]), 1, method="adain"))
-    return found
+            add("adapter", kept(args, "image-prompt adapter", some, "adapter", method="adapter"))
+    add("new", run("AdaIN, a style never seen (sepia)", own_pairs(args.contents, "sepia"), 1, method="adain"))
+    return found, marks
 
 
-def asked(rows):
+def own_pairs(contents, name):
+    """So many contents, each with one and the same style, shown by as many scenes."""
+    if name not in PAINTED:
+        return pairs_of(contents, [name])
+    pairs = pairs_of(contents, PAINTED)
+    return pairs.part([k for k, n in enumerate(pairs.names) if n == name])
+
+
+def one_style(args, judges, name, seconds):
+    """A network beside Gatys, both told by the same pictures; style loss against the mean of unseen ones.
+
+    seconds: those of Gatys with one style picture; many cost him more than their mean would, which he is not told.
+    """
+    own = own_pairs(max(1, args.slow // 2), name)
+    shown = drawn(scenes.samples(SHOWN, **TAUGHT), [name] * SHOWN)
+    unseen = drawn(scenes.samples(SHOWN, "test", SEEDS["styles"] + 1), [name] * SHOWN)
+    with torch.no_grad():
+        aim = {layer: each.mean(0, keepdim=True) for layer, each in style.grams(judges.fixed(unseen)).items()}
+    own = replace(own, aim=aim)
+    rows = [run(f"network, {name}", own, 1, method="network", style=name), *painting(own, shown).values()]
+    rows = [judges.look(row) for row in rows if "Gatys" not in row.name or f" {FAIR} " in row.name]
+    rows[1].seconds = seconds
+    rows += [judges.look(Row("control: identity", own.contents, None, own))]
+    return [(name, row.name, *told(row)[1:], len(own.names)) for row in rows], ratios(rows[0], rows[1])
+
+
+def ratios(quick, slow):
+    """How much faster, and how many times the style loss."""
+    return slow.seconds / quick.seconds, quick.found["style loss"] / slow.found["style loss"]
+
+
+def asked(rows, networks):
     """What the project set out to reach, and what was reached."""
-    lines = []
+    lines, each = [], {}
     if "gatys" in rows:
-        ratio = rows["gatys"].seconds / rows["adain"].seconds
-        loss = rows["adain on gatys"].found["style loss"] / rows["gatys"].found["style loss"]
-        lines.append(("Gatys' seconds ÷ AdaIN's", "≥ 200", f"{ratio:.0f}"))
-        lines.append(("AdaIN's style loss ÷ Gatys', same pairs", "≤ 1.2", f"{loss:.2f}"))
+        each = {"AdaIN, any style": ratios(rows["adain on gatys"], rows["gatys"])}
+    each |= {f"network, {name}": found for name, found in networks.items()}
+    for name, (faster, loss) in each.items():
+        lines.append((f"{name}: Gatys' seconds ÷ its own", "≥ 200", f"{faster:.0f}"))
+        lines.append((f"{name}: its style loss ÷ Gatys', same pairs", "≤ 1.2", f"{loss:.2f}"))
     count = len(rows["adain"].made)  # a few pairs choose no best
     full = [row for row in rows.values() if row.seconds is not None and len(row.made) == count]
     full = [row for row in full if len(set(row.pairs.names)) > 1]
@@ -208,11 +308,12 @@ def asked(rows):
 def dial(args, judges):
     """Style loss and style as read, by strength, on some pairs."""
     pairs, lines = pairs_of(args.contents, PAINTED).every(args.dialled), []
-    for method in ["adain"] + ["sdedit"] * bool(args.redrawn):
+    for method in ["adain"] + ["sdedit", "shared"] * bool(args.redrawn):
         cells, losses_ = [], []
         for strength in STRENGTHS:
-            row = run(f"{method} {strength}", pairs, 16, method=method, strength=strength)
-            judges.look(row)
+            how = dict(method=method, strength=strength)
+            name = f"{method} {strength}"
+            row = judges.look(run(name, pairs, 14, **how) if method == "adain" else kept(args, name, pairs, **how))
             losses_.append(row.found["style loss"])
             cells.append(f"{losses_[-1]:.3f} / {sum(row.found['style']) / len(pairs.names):.2f}")
         falls = all(a > b for a, b in zip(losses_, losses_[1:], strict=False))
@@ -231,12 +332,14 @@ def sheet(args):
     picked = pairs.part([7 * k + k % 7 for k in range(8)])
     ways = {"AdaIN": dict(method="adain")}
     ways |= {f"network, {name}": dict(method="network", style=name) for name in style.trained("network-")}
-    ways |= {"SDEdit": dict(method="sdedit"), "shared": dict(method="shared")}
-    ways["LoRA, chalk"] = dict(method="lora", style="chalk")
-    if style.trained("adapter"):
+    if args.redrawn:
+        ways |= {"SDEdit": dict(method="sdedit"), "shared": dict(method="shared")}
+        new = [name for name in style.trained("lora-") if name in scenes.NEW_STYLES]
+        ways |= {f"LoRA, {name}": dict(method="lora", style=name) for name in new}
+    if args.redrawn and style.trained("adapter"):
         ways["adapter"] = dict(method="adapter")
     if args.slow:
-        ways["Gatys"] = dict(method="gatys", steps=args.steps)
+        ways["Gatys"] = dict(method="gatys", steps=FAIR)
     shown, titles = [picked.contents, picked.styles], ["content"] * 8 + picked.names
     for name, how in ways.items():
         shown.append(run(name, picked, 8 if name not in ("AdaIN", "Gatys") else 1, **how).made)
@@ -248,30 +351,52 @@ def main():
     """Run, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=210, help="content × style pairs; multiples of 7")
-    parser.add_argument("--slow", type=int, default=7, help="pairs for Gatys; 0 leaves it out")
+    parser.add_argument("--slow", type=int, default=14, help="pairs for Gatys; 0 leaves it out")
     parser.add_argument("--redrawn", type=int, default=210, help="pairs for the denoiser's methods; 0 leaves them out")
-    parser.add_argument("--dialled", type=int, default=21, help="pairs for the dial")
-    parser.add_argument("--steps", type=int, default=200, help="evaluations of Gatys' loss")
+    parser.add_argument("--dialled", type=int, default=14, help="pairs for the dial")
+    parser.add_argument("--folder", type=Path, default=Path("runs/style-bench"), help="where slow rows are kept")
     parser.add_argument("--sheet", help="where to save the contact sheet; it is not made without this")
     args = parser.parse_args()
     args.contents = max(1, args.pairs // len(PAINTED))
     runtime.seed_everything(0)
     judges = Judges()
-    rows = rows_of(args, judges)
-    machine = f"{runtime.summary()}; seconds are those of the processor, not of the clock"
-    text = HEAD.format(contents=args.contents, styles=len(PAINTED), pairs=len(rows["adain"].made), machine=machine)
-    text += table(["method", "pairs", *COLUMNS, "seconds"], [[row.name, *told(row)] for row in rows.values()])
-    text += "\n\n## Asked and reached\n\n" + table(["figure", "asked", "reached"], asked(rows))
-    lines, count = dial(args, judges)
-    text += f"\n\n## The dial\n\nStyle loss / share of styles read as asked, by `strength`, on {count} pairs.\n\n"
-    text += table(["method", *map(str, STRENGTHS), "falls all the way"], lines) + "\n"
+    if args.sheet:
+        sheet(args).save(args.sheet)
+    rows, marks = rows_of(args, judges)
+    text = written(args, judges, rows, marks)
     print(text)
     file = runtime.data_dir() / "bench" / "style.md"
     file.parent.mkdir(exist_ok=True)
     file.write_text(text, encoding="utf-8", newline="\n")
-    if args.sheet:
-        sheet(args).save(args.sheet)
     print(f"peak memory: {runtime.peak_rss() / 2**30:.2f} GiB")
+
+
+def written(args, judges, rows, marks):
+    """The page."""
+    machine = f"{runtime.summary()}; seconds are those of the processor, not of the clock"
+    facts = dict(tries=style.TRIES, contents=args.contents, styles=len(PAINTED), pairs=len(rows["adain"].made))
+    text = HEAD.format(machine=machine, **facts)
+    text += table(["method", "pairs", *COLUMNS, "seconds"], [[row.name, *told(row)] for row in rows.values()])
+    lines, reached = [], {}
+    for name in style.trained("network-") if args.slow else ():
+        more, reached[name] = one_style(args, judges, name, marks[FAIR].seconds)
+        lines += more
+    text += "\n\n## Asked and reached\n\n" + table(["figure", "asked", "reached"], asked(rows, reached))
+    if marks:
+        text += MARKED.format(pairs=len(rows["gatys"].made), fair=FAIR)
+        head = ["evaluations", "its own loss", "style", "content", "content loss", "style loss", "seconds", "÷ AdaIN's"]
+        text += table(head, [marked(mark, row, rows["adain on gatys"]) for mark, row in marks.items()])
+        text += TOLD.format(shown=SHOWN)
+        text += table(["style", "method", *COLUMNS, "seconds", "contents"], lines)
+    lines, count = dial(args, judges)
+    text += f"\n\n## The dial\n\nStyle loss / share of styles read as asked, by `strength`, on {count} pairs.\n\n"
+    return text + table(["method", *map(str, STRENGTHS), "falls all the way"], lines) + "\n"
+
+
+def marked(mark, row, quick):
+    """A line of the table of marks."""
+    cells = told(row)
+    return [mark, f"{row.found['loss']:.4f}", *cells[1:3], *cells[4:], f"{row.seconds / quick.seconds:.0f}"]
 
 
 if __name__ == "__main__":

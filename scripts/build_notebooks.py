@@ -16,7 +16,7 @@
 
 Written: `notebooks/NN.M_topic.ipynb` (English, exercises open), `solutions/` (exercises filled in) and `zh/`
 (Chinese prose; code and outputs of the English edition). A notebook's stamp holds hashes of its source, of
-the package's modules that it imports, directly or through one another, and of the models that these texts
+the package's modules that it uses, directly or through one another, and of the models that these texts
 name literally: `models.load("name")`, `data/models/name` or `"models" / "name"`. A name in a variable is not
 seen, and the text of the room `models` is left out because it names them all.
 """
@@ -24,6 +24,7 @@ seen, and the text of the room `models` is left out because it names them all.
 import argparse
 import ast
 import base64
+import functools
 import hashlib
 import importlib.util
 import io
@@ -36,7 +37,7 @@ import sys
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -248,32 +249,73 @@ def fingerprint(source: Path) -> dict:
 
 
 def imported_modules(root: Path, source: Path) -> dict[str, Path]:
-    """The package's modules that a file imports, and those that they import, by dotted name."""
+    """The package's modules that a file needs, and those that they need, by dotted name.
+
+    A room's door, an `__init__.py` that only hands names on, is seen through: `room.name` needs the module that makes
+    this name, and another module of the room may change.
+    """
+    door_of = functools.cache(functools.partial(_door, root))
     found: dict[str, Path] = {}
-    waiting = list(_imports(source, ""))
+    waiting = list(_imports(source, "", door_of))
     while waiting:
         name = waiting.pop()
-        path = _module_file(root, name)
-        if name in found or path is None:
+        home, _, held = name.rpartition(".")
+        path, door = _module_file(root, name), door_of(name)
+        if name in found or name.split(".")[0] != PACKAGE:
             continue
-        found[name] = path
-        parent = name.rpartition(".")[0]  # importing a.b runs a/__init__.py too
-        waiting += [parent, *_imports(path, name if path.name == "__init__.py" else parent)]
+        if door is not None:
+            waiting += door.values()
+        elif path is None:  # something that a module holds
+            waiting.append((door_of(home) or {}).get(held, home))
+        else:
+            found[name] = path
+            waiting.append(home if door_of(home) is None else home.rpartition(".")[0])  # a.b runs a/__init__.py
+            waiting += _imports(path, name if path.name == "__init__.py" else home, door_of)
     return found
 
 
-def _imports(path: Path, home: str) -> Iterator[str]:
-    """Dotted names that may be modules: for `from a import b` both a and a.b."""
-    try:
-        tree = ast.parse(_text(path))
-    except SyntaxError as error:
-        raise BuildError(f"{_name(path)}: line {error.lineno} is not Python: {error.msg}") from None
+def _imports(path: Path, here: str, door_of: Callable) -> Iterator[str]:
+    """Dotted names that a file imports, of a room with a door those that it uses."""
+    tree = _tree(path)
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = importlib.util.resolve_name("." * node.level + (node.module or ""), home)
-            yield from (base, *(f"{base}.{alias.name}" for alias in node.names))
+            base = importlib.util.resolve_name("." * node.level + (node.module or ""), here)
+            for alias in node.names:
+                name = f"{base}.{alias.name}"
+                used = _used(tree, alias.asname or alias.name) if door_of(name) else None
+                yield from [name] if used is None else [f"{name}.{part}" for part in used]
+
+
+def _used(tree: ast.Module, room: str) -> set[str] | None:
+    """What is taken out of a room; None if the room itself is handed on, so that anything may be."""
+    taken = [n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)]
+    taken = [n.attr for n in taken if n.value.id == room]
+    named = sum(isinstance(n, ast.Name) and n.id == room for n in ast.walk(tree))
+    return set(taken) if named == len(taken) else None
+
+
+def _door(root: Path, name: str) -> dict[str, str] | None:
+    """Name → where it comes from, for an `__init__.py` that has imports, `__all__` and a docstring, nothing else."""
+    path = _module_file(root, name)
+    if path is None or path.name != "__init__.py":
+        return None
+    first, *rest = _tree(path).body or [None]
+    imports = [node for node in (first, *rest) if isinstance(node, ast.ImportFrom)]
+    others = [ast.unparse(node) for node in rest if node not in imports]
+    if not imports or any(not code.startswith("__all__ =") for code in others):
+        return None
+    bases = [importlib.util.resolve_name("." * node.level + (node.module or ""), name) for node in imports]
+    pairs = zip(bases, imports, strict=True)
+    return {alias.asname or alias.name: f"{base}.{alias.name}" for base, node in pairs for alias in node.names}
+
+
+def _tree(path: Path) -> ast.Module:
+    try:
+        return ast.parse(_text(path))
+    except SyntaxError as error:
+        raise BuildError(f"{_name(path)}: line {error.lineno} is not Python: {error.msg}") from None
 
 
 def _module_file(root: Path, name: str) -> Path | None:

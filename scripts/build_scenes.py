@@ -8,6 +8,7 @@ The same code draws the same pixels.  The folder that was there is replaced once
 
 import argparse
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from aigc_course import scenes
@@ -64,10 +65,15 @@ def build(folder: Path) -> None:
     fresh.rename(folder)
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", type=Path, default=FOLDER)
+def run(what: str, build: Callable[[Path], None], default: Path) -> None:
+    """A command line that takes a folder, builds there, and says how much it wrote."""
+    parser = argparse.ArgumentParser(description=what.splitlines()[0])
+    parser.add_argument("--folder", type=Path, default=default)
     folder = parser.parse_args().folder.resolve()
     build(folder)
     files = [file for file in folder.rglob("*") if file.is_file()]
     print(f"{len(files)} files, {sum(file.stat().st_size for file in files) / 1e6:.2f} MB in {folder}")
+
+
+if __name__ == "__main__":
+    run(__doc__, build, FOLDER)

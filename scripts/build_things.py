@@ -6,11 +6,12 @@
 The same code draws the same pixels.  A thing's folder is replaced once the new one is complete.
 """
 
-import argparse
 import json
 import random
 import shutil
 from pathlib import Path
+
+from build_scenes import run
 
 from aigc_course import scenes
 from aigc_course.scenes import Sample, Scene, Thing
@@ -74,9 +75,4 @@ def build(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", type=Path, default=FOLDER)
-    folder = parser.parse_args().folder.resolve()
-    build(folder)
-    files = [file for file in folder.rglob("*") if file.is_file()]
-    print(f"{len(files)} files, {sum(file.stat().st_size for file in files) / 1e6:.2f} MB in {folder}")
+    run(__doc__, build, FOLDER)

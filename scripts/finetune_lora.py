@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from train_loras import PLACES
 
 from aigc_course import adaptation, evaluation, lora, models, runtime, scenes
 
 STYLE, STEPS, DRAWINGS, ASKED = "chalk", 50, 128, 16
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
-PLACES = ("time_emb_proj", "add_embedding.proj", "attn2.to_k", "attn2.to_v", "conv_in", "conv_out")
 WAYS = {
     "all weights": (0, ()),
     "attention, rank 4": (4, ATTENTION),

@@ -420,13 +420,36 @@ def test_line_ends_of_another_system_leave_it_fresh(fresh):
 
 def test_imports_are_followed_into_folders_and_through_relative_names(tmp_path):
     write(tmp_path / "aigc_course" / "__init__.py", "")
-    write(tmp_path / "aigc_course" / "scenes" / "__init__.py", "from .draw import line\n")
+    write(tmp_path / "aigc_course" / "scenes" / "__init__.py", "from .draw import line\nSIDE = 128\n")
     write(tmp_path / "aigc_course" / "scenes" / "draw.py", "def line():\n    from .. import runtime, torch\n")
     write(tmp_path / "aigc_course" / "runtime.py", "import os\n")
     source = write(tmp_path / "a.py", "import aigc_course.scenes.draw as d\nimport numpy")
     found = builder.imported_modules(tmp_path, source)
     scenes = ["aigc_course.scenes", "aigc_course.scenes.draw"]
     assert sorted(found) == ["aigc_course", "aigc_course.runtime", *scenes]
+
+
+@pytest.mark.parametrize(
+    ("code", "needed"),
+    [
+        ("from aigc_course import scenes\nscenes.line()", ["draw"]),
+        ("from aigc_course import scenes as world\nworld.tell", ["tell"]),
+        ("from aigc_course.scenes import line", ["draw"]),
+        ("from aigc_course.scenes import tell", ["tell"]),
+        ("from aigc_course import scenes\nprint(scenes)", ["draw", "tell"]),
+        ("import aigc_course.scenes", ["draw", "tell"]),
+        ("from aigc_course import scenes\nscenes.line()\nprint(scenes.__all__)", ["draw", "tell"]),
+    ],
+)
+def test_a_room_whose_door_only_hands_names_on_is_seen_through(tmp_path, code, needed):
+    room = tmp_path / "aigc_course" / "scenes"
+    write(tmp_path / "aigc_course" / "__init__.py", "")
+    names = "from .draw import line\nfrom .tell import tell\n__all__ = ['line', 'tell']"
+    write(room / "__init__.py", f'"""A room."""\n{names}')
+    write(room / "draw.py", "def line(): ...")
+    write(room / "tell.py", "def tell(): ...")
+    found = builder.imported_modules(tmp_path, write(tmp_path / "a.py", code))
+    assert sorted(found) == ["aigc_course", *(f"aigc_course.scenes.{name}" for name in needed)]
 
 
 def test_models_count_where_the_notebook_or_a_module_that_it_imports_names_them(tmp_path):

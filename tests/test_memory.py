@@ -5,6 +5,7 @@ from functools import cache, partial
 
 import pytest
 import torch
+from small_models import error, small_unet
 from torch import nn
 from torch.nn import functional as F
 
@@ -27,27 +28,9 @@ def pairs(size: int = B) -> tuple:
     return torch.randn(size, IN, generator=draw), torch.randn(size, OUT, generator=draw)
 
 
-def error(model, batch):
-    return F.mse_loss(model(batch[0]), batch[1])
-
-
 @cache
 def unet() -> nn.Module:
-    from diffusers import UNet2DConditionModel
-
-    torch.manual_seed(0)
-    return UNet2DConditionModel(
-        sample_size=8,
-        in_channels=4,
-        out_channels=4,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("UpBlock2D", "UpBlock2D"),
-        cross_attention_dim=8,
-        attention_head_dim=2,
-        norm_num_groups=4,
-    )
+    return small_unet((8, 16), 8, 2)
 
 
 def latents() -> tuple:

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from small_models import error, small_unet
 from torch import nn
 from torch.nn import functional as F
 
@@ -29,26 +30,8 @@ def pairs(seed: int = 1, size: int = 32) -> tuple:
     return x, torch.sin(2 * x.roll(1, 1))
 
 
-def error(model, batch):
-    return F.mse_loss(model(batch[0]), batch[1])
-
-
 def unet() -> nn.Module:
-    from diffusers import UNet2DConditionModel
-
-    torch.manual_seed(0)
-    return UNet2DConditionModel(
-        sample_size=8,
-        in_channels=4,
-        out_channels=4,
-        block_out_channels=(16, 32),
-        layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("UpBlock2D", "UpBlock2D"),
-        cross_attention_dim=64,
-        attention_head_dim=4,
-        norm_num_groups=4,
-    )
+    return small_unet((16, 32), 64, 4)
 
 
 def noisy(size: int = 4) -> tuple:

@@ -278,7 +278,7 @@ def test_make_test_runs_the_style_the_unit_tests_the_stamps_and_every_notebook(c
         "-m ruff check .",
         "-m pytest -n 2 tests",
         "scripts/build_notebooks.py --check",
-        "-m pytest --nbmake notebooks",
+        "-m pytest -n 2 --nbmake notebooks",
     ]
 
 
@@ -361,6 +361,7 @@ def test_the_continuous_integration_runs_the_readmes_test_command_and_keeps_its_
     (clone / ".ci").mkdir()
     shutil.copy(ROOT / ".ci/run", clone / ".ci/run")
     tool(clone / "tools/make", 'echo "make $@"; exit 7')
+    tool(clone / "tools/chromium", "")
     env = os.environ | {"PATH": f"{clone / 'tools'}{os.pathsep}{os.defpath}"}
     run = subprocess.run([clone / ".ci/run"], env=env, capture_output=True, text=True)
     assert (run.stdout, run.returncode) == ("make test\n", 7)

@@ -8,7 +8,7 @@ import torch
 from diffusers import StableDiffusionImg2ImgPipeline
 from studio_jobs import picture, tiny, tiny_pipeline
 
-from aigc_course import models, runtime, sampling, scenes, studio
+from aigc_course import models, runtime, sampling, scenes, studio, style
 from aigc_course.studio import Engine, JobSpec, Recipe, StudioError, canvas, png, walk
 from aigc_course.studio.why import recording, tokens_of
 
@@ -79,6 +79,12 @@ def test_the_shipped_model_too_through_the_plain_function():
         theirs = stock(pipe, "a red house in a meadow", [7, 8, 9, 10], num_inference_steps=2)
         assert np.abs(np.stack([np.asarray(p, np.float32) for p in mine.pictures]) - theirs).max() <= 1
         assert desk.replay(desk.gallery.path(mine.ids[2])).verdict == "identical"
+        plain, chalk, faint, again = (
+            arrays(desk.make(f"a red house --seed 7 --steps 2{lora}", count=1))
+            for lora in ("", " --lora chalk:1", " --lora chalk:0.2", "")
+        )
+        assert np.array_equal(plain, again)
+        assert np.abs(chalk - plain).mean() > 2 * np.abs(faint - plain).mean() > 0
     finally:
         desk.close()
 
@@ -172,7 +178,7 @@ def test_steps_and_scale_follow_from_the_line():
         25, 50, 4, 9,
     ]  # fmt: skip
     assert [studio.scale_of(studio.parse(f"a cat {p}")[0]) for p in ("", "--stylize 0", "--s 250", "--fast")] == [
-        2.0, 1.0, 3.5, 1.0,
+        2.0, 1.0, 3.5, 2.0,
     ]  # fmt: skip
 
 
@@ -399,16 +405,20 @@ def test_what_is_missing_is_said_with_a_next_step(engine):
     with pytest.raises(StudioError, match="too many for this model; stay below 256 × 256"):
         made(engine, job("a house", width=1024, height=1024))
     empty = Engine(lambda name: models.load("no such model"))
-    with pytest.raises(StudioError, match="leave out --fast"):
-        made(empty, job("a house --fast"))
+    with pytest.raises(StudioError, match="restore data/models as it was cloned"):
+        made(empty, job("a house"))
 
 
-def test_a_missing_style_room_is_said(monkeypatch):
-    import sys
+def test_the_room_style_carries_a_style_over_and_what_it_refuses_is_said(monkeypatch):
+    def transfer(content, look, strength):
+        if strength > 1:
+            raise ValueError("too strong")
+        return look
 
-    monkeypatch.setitem(sys.modules, "aigc_course.style.transfer", None)
-    with pytest.raises(StudioError, match="no room `style` here to carry a style over; leave out --sref"):
-        studio.engine._style_room(picture(0), picture(1), 0.5)
+    monkeypatch.setattr(style, "transfer", transfer)
+    assert studio.engine._style_room(picture(0), picture(1), 0.5).tobytes() == picture(1).tobytes()
+    with pytest.raises(StudioError, match="cannot be carried over: too strong; leave out --sref"):
+        studio.engine._style_room(picture(0), picture(1), 2)
 
 
 def test_what_will_not_help_is_noted(engine):

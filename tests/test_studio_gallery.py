@@ -238,6 +238,8 @@ def test_a_kill_in_the_middle_leaves_every_picture_whole(tmp_path):
     for _ in range(2):
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
             assert process.stdout.readline() == b"ready\n"
+            while process.poll() is None and not any(tmp_path.glob("*.png")):
+                threading.Event().wait(0.01)  # on a busy machine the first picture may be late
             threading.Event().wait(random.uniform(0.05, 0.4))
             process.send_signal(signal.SIGKILL)
     after = Gallery(tmp_path)

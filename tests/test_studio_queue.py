@@ -3,6 +3,7 @@
 import random
 import threading
 import time
+from contextvars import ContextVar
 
 import pytest
 from studio_jobs import Stub, picture
@@ -126,6 +127,17 @@ def test_an_error_is_an_event_with_a_sentence_and_a_next_step(worker):
     last = stub.wait(stub.submit(JobSpec((Part("fail"),))), 10)[-1]
     assert last.sentence == "this job fails, as it was asked to" and "Traceback" in last.details
     assert stub.wait(stub.submit(SPEC), 10)[-1].kind == "done"
+
+
+def test_listeners_are_called_in_the_context_that_the_queue_was_made_in(worker):
+    cell = ContextVar("cell", default="none")
+    token = cell.set("the cell that shows the Studio")
+    queue = worker()
+    cell.reset(token)
+    seen = []
+    queue.listen(lambda event: seen.append(cell.get()) if event.kind == "step" else None)
+    queue.wait(queue.submit(SPEC), 10)
+    assert set(seen) == {"the cell that shows the Studio"}
 
 
 def test_previews_come_as_often_as_asked_and_a_broken_one_harms_nothing(worker):

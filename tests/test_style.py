@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from aigc_course import losses, models, runtime, scenes, style
+from aigc_course import losses, models, runtime, sampling, scenes, style
 from aigc_course.style import adapter, adaptive, methods, network, redrawing, tiles
 
 
@@ -176,8 +176,8 @@ def test_what_is_made_in_tiles_is_what_is_made_at_once(features, decoder):
     own = style.moments(features(content)["relu3_1"])
     paint = lambda part: decoder(style.adain(features(part)["relu3_1"], style.moments(features(manner)["relu3_1"]), own))  # noqa: E501, E731
     with torch.no_grad():
-        torch.testing.assert_close(style.in_tiles(paint, content, 40, 32), paint(content), rtol=0, atol=1e-5)
-        assert not torch.allclose(style.in_tiles(paint, content, 0, 32), paint(content), atol=1e-3)
+        torch.testing.assert_close(sampling.in_tiles(paint, content, 40, 32), paint(content), rtol=0, atol=1e-5)
+        assert not torch.allclose(sampling.in_tiles(paint, content, 0, 32), paint(content), atol=1e-3)
 
 
 def test_steady_norms_keep_the_moments_of_their_first_pass():
@@ -235,18 +235,23 @@ def test_the_objective_of_the_decoder_can_be_followed(features, decoder):
     unknown = adaptive.objective(features, decoder, **given, answer=torch.full((2, 3, 32, 32), torch.nan))
     told = adaptive.objective(features, decoder, **given, answer=pictures(2, seed=4))
     assert plain == unknown < told
+    painted, one = features(given["style"]), features(given["content"], "relu3_1")["relu3_1"]
+    made = features(decoder(style.adain(one, style.moments(painted["relu3_1"]))))
+    besides = 2 * losses.style(style.grams(made), style.grams(painted))
+    torch.testing.assert_close(adaptive.objective(features, decoder, **given, crossed=2.0), plain + besides)
     told.backward()
     assert all(p.grad.isfinite().all() for p in decoder.parameters())
     decoder.zero_grad()
 
 
 def test_a_network_remembers_its_style_and_is_kept(tmp_path, features):
-    net = style.TransformationNetwork((4, 4, 8), blocks=1, style="points")
+    net = style.TransformationNetwork((4, 4, 8), blocks=1, style="points", side=5)
     net.remember(style.grams(features(pictures(3))))
     network.objective(features, net, pictures(2)).backward()
     net.save_pretrained(tmp_path)
     again = style.TransformationNetwork.from_pretrained(tmp_path)
     torch.testing.assert_close(again(pictures()), net.eval()(pictures()))
+    assert again.layers[0].kernel_size == (5, 5) == again.layers[-1].kernel_size
     torch.testing.assert_close(again.painted()["relu2_1"], net.painted()["relu2_1"])
     with pytest.raises(ValueError, match="holds no Decoder"):
         style.Decoder.from_pretrained(tmp_path)
@@ -302,6 +307,23 @@ def test_an_adapter_of_scale_zero_changes_nothing_and_leaves_no_trace(unet, tmp_
         assert values.keys() == kept[part].keys()
         assert all(torch.equal(values[n], kept[part][n]) for n in values)
     torch.testing.assert_close(unet(z, 5, encoder_hidden_states=text).sample, plain)
+
+
+def test_an_adapter_is_kept_with_its_eye_and_loads_without_a_word(unet, tmp_path, monkeypatch, capfd):
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    size = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+    tower = CLIPVisionModelWithProjection(CLIPVisionConfig(**size, image_size=32, patch_size=16, projection_dim=12))
+    state = style.new_adapter(unet, 12, runtime.generator(0))
+    style.save_adapter(state, tower, tmp_path / "adapter")
+    models.seal(tmp_path / "adapter")
+    monkeypatch.setattr(models, "folder_of", lambda name: tmp_path / name)
+    capfd.readouterr()
+    again, eye = style.load_adapter()
+    assert capfd.readouterr() == ("", "")
+    torch.testing.assert_close(style.vectors(eye, pictures()), style.vectors(tower, pictures()), rtol=1e-2, atol=1e-2)
+    for part, values in state.items():
+        torch.testing.assert_close(again[part], values, rtol=1e-3, atol=1e-3)
 
 
 def test_an_adapter_learns_alone(unet):
@@ -445,3 +467,32 @@ def test_what_is_shipped_works():
     content, manner = (scenes.pictures(scenes.samples(2, "test", seed=s)) for s in (1, 2))
     made = style.transfer(content, manner)
     assert made.shape == content.shape and (made - content).abs().mean() > 0.02
+    judge = style.random_features(seed=1)
+    wanted = style.grams(judge(manner))
+    found = [style.transfer(content, manner, strength) for strength in (0, 0.25, 0.5, 0.75, 1)]
+    far = [losses.style(style.grams(judge(one)), wanted).item() for one in found]
+    assert far == sorted(far, reverse=True) and far[-1] < 0.5 * far[0]
+
+
+def test_what_is_misread_is_drawn_again_from_another_seed_and_what_is_read_right_stays(monkeypatch):
+    monkeypatch.setattr(methods, "_model", lambda name: None)
+    house, cat = redrawing.facts_in("a red house in a meadow"), redrawing.facts_in("a red cat in a meadow")
+    asked = []
+
+    def read(captioner, tokenizer, seen):  # a picture of 1 reads as the house that is told, any other as a cat
+        return [house if (one == 1).all() else cat for one in seen]
+
+    def draw(small, facts, which, seed):
+        asked.append((list(which), seed))
+        good = {0: [0], 1000: [], 2000: [2]}[seed]
+        return torch.stack([torch.full((3, 32, 32), 1.0 if k in good else float(seed)) for k in which])
+
+    monkeypatch.setattr(redrawing, "told", read)
+    monkeypatch.setattr(redrawing, "canvas", lambda content: content)
+    words = "a red house in a meadow"
+    made = methods._redrawn(torch.zeros(3, 3, 32, 32), words, draw, tries=3)
+    assert asked == [([0, 1, 2], 0), ([1, 2], 1000), ([1, 2], 2000)]
+    assert made[:, 0, 0, 0].tolist() == [1.0, 0.0, 1.0]  # the second is never right: its first picture is kept
+    asked.clear()
+    methods._redrawn(torch.zeros(1, 3, 32, 32), words, draw, tries=1)
+    assert asked == [([0], 0)]

@@ -23,6 +23,7 @@ from aigc_course.models.hub import CHECKPOINTS, Checkpoint, checkpoint_folder
 from aigc_course.models.loading import load
 from aigc_course.models.meaning import MEANING, meaning
 from aigc_course.models.storage import MANIFEST, RECIPE, folder_of, recipe_of, save, seal, verify
+from aigc_course.models.stored import Stored
 from aigc_course.models.upscaler import Upscaler
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "TEXT",
     "Checkpoint",
     "PatchCode",
+    "Stored",
     "Upscaler",
     "autoencoder",
     "captioner",

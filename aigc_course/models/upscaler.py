@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 
+from aigc_course.models.stored import Stored
 
-class Upscaler(nn.Module):
+
+class Upscaler(Stored):
     """Four times as many pixels each way, for pictures of any size: (B, 3, H, W) in [-1, 1] → (B, 3, 4H, 4W).
 
     Residual convolutions on the small picture (EDSR, Lim et al. 2017); then the features of each place become its
@@ -24,8 +22,7 @@ class Upscaler(nn.Module):
     times = 4
 
     def __init__(self, width: int = 48, blocks: int = 8):
-        super().__init__()
-        self.settings = {"width": width, "blocks": blocks}
+        super().__init__(width=width, blocks=blocks)
         self.reach = 2 + 2 * blocks  # one for each convolution, of 3 × 3; the bicubic enlargement looks 2 far
         self.first = nn.Conv2d(3, width, 3, padding=1)
         self.body = nn.Sequential(*(_Residual(width) for _ in range(blocks)))
@@ -38,22 +35,6 @@ class Upscaler(nn.Module):
         smooth = F.interpolate(pictures, scale_factor=self.times, mode="bicubic")
         detail = self.last(self.body(self.first(pictures)))  # (B, 48, H, W)
         return smooth + F.pixel_shuffle(detail, self.times)
-
-    def save_pretrained(self, folder: Path | str) -> None:
-        """The layout of the stock classes: the weights, and in config.json what builds the network around them."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file({n: v.cpu().contiguous() for n, v in self.state_dict().items()}, folder / "model.safetensors")
-        config = json.dumps({"architectures": [type(self).__name__]} | self.settings, indent=2)
-        (folder / "config.json").write_text(config + "\n", encoding="utf-8", newline="\n")
-
-    @classmethod
-    def from_pretrained(cls, folder: Path | str, dtype: torch.dtype = torch.float32) -> Upscaler:
-        """The network that `save_pretrained` wrote, in the number format asked for."""
-        config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
-        model = cls(config["width"], config["blocks"])
-        model.load_state_dict(load_file(Path(folder) / "model.safetensors"))
-        return model.to(dtype)
 
 
 class _Residual(nn.Module):

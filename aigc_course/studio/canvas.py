@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from aigc_course import plotting
+from aigc_course import plotting, style
 from aigc_course.studio.job import STRIDE, ratio_near, shape_of
 
 LARGEST, LONGEST = 384, 1024  # pixels of a side that the model is asked to paint on, and of a picture made by panning
@@ -51,8 +50,7 @@ def _feathered(mask: Tensor, size: tuple[int, int]) -> Tensor:
 
 def to_tensor(picture: Image.Image) -> Tensor:
     """(3, H, W) in [-1, 1]."""
-    pixels = np.asarray(picture.convert("RGB"), np.float32)
-    return torch.from_numpy(pixels / 127.5 - 1).permute(2, 0, 1).contiguous()
+    return style.from_pil(picture.convert("RGB"))[0]
 
 
 def to_pictures(tensors: Tensor) -> list[Image.Image]:

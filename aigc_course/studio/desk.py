@@ -20,6 +20,7 @@ from aigc_course.studio.job import JobSpec
 from aigc_course.studio.queue import Queue
 from aigc_course.studio.replaying import Replay
 from aigc_course.studio.replaying import replay as _replay
+from aigc_course.studio.savings import Savings
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,10 +85,11 @@ class Studio:
 
     def make(self, asked: str | JobSpec, **given: Any) -> Made | list[Made]:
         """What a line or a job makes: one `Made`, or a list of them where there are several jobs."""
-        made = [self._made(job) for job in self.submit(asked, **given)]
+        made = [self.outcome(job) for job in self.submit(asked, **given)]
         return made[0] if len(made) == 1 else made
 
-    def _made(self, job: str) -> Made:
+    def outcome(self, job: str) -> Made:
+        """Wait for a job that was submitted; what stopped it is raised."""
         events = self._ended(job)
         made = next((event for event in events if event.kind == "made"), None)
         if made is None:
@@ -145,6 +147,14 @@ class Studio:
             yield Event("told", answer=_replay(source, self.engine, cancel))
 
         return self._answer(None, run)
+
+    def switch(self, model: str | None = None, savings: Savings | None = None, download: bool = False) -> str:
+        """Another model or other savings for the jobs that are submitted from now on; at once, the id of a job.
+
+        model: "text-to-image", "text-to-image-fast", or the repository of a public one (`studio.HUB`), which is fetched
+        only with `download`.
+        """
+        return self.queue.submit(None, lambda spec, cancel: self.engine.switch(model, savings, download, cancel))
 
     def close(self) -> None:
         """End the worker, and delete the temporary folder, if there is one."""

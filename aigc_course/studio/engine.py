@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import math
 import platform
 import threading
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,37 +17,39 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from aigc_course import __version__, lora, models, runtime, sampling
-from aigc_course.studio import canvas, telling, walk, why
+from aigc_course import __version__, lora, models, runtime, sampling, style
+from aigc_course.studio import canvas, savings, telling, walk, why
 from aigc_course.studio.events import Event, StudioError
 from aigc_course.studio.job import TELLS, JobSpec, Part
 from aigc_course.studio.known import unknown
 from aigc_course.studio.preview import Preview
+from aigc_course.studio.savings import HUB, Reading, Savings
 
 STEPS, FAST_STEPS, TILE = 25, 4, 32  # steps of quality 1 and of --fast; pixels that an upscaler's tile has a side
 STRENGTHS = {"vary": 0.8, "img2img": 0.6, "inpaint": 1.0, "pan": 0.8, "zoom": 0.8, "blend": 0.8}
 SUBTLE, STRONG = 0.8, 1.0  # how far back towards noise a variation goes
 ECHO = 0.02  # of the picture in the noise that a strong variation begins from
-MODEL, FAST_MODEL = "text-to-image", "text-to-image-fast"
+MODEL, FAST = "text-to-image", "text-to-image-fast"
+MEASURED = dict(steps=2, count=4, stop=100.0)  # how the job is changed that savings are measured on
 
 
 def steps_of(spec: JobSpec) -> int:
-    """How many steps the whole walk has: as asked for, else by quality, else four of the fast model."""
+    """How many steps the whole walk has: as asked for, else four with --fast, else by quality."""
     if spec.steps is not None:
         return spec.steps
     return FAST_STEPS if spec.fast else max(1, round(STEPS * spec.quality))
 
 
 def scale_of(spec: JobSpec) -> float:
-    """Guidance: 1 + stylize / 100.  The fast model has guidance taught into it: stylize / 100, but at least none."""
-    return max(1.0, spec.stylize / 100) if spec.fast else 1 + spec.stylize / 100
+    """Guidance: 1 + stylize / 100."""
+    return 1 + spec.stylize / 100
 
 
 def strength_of(spec: JobSpec) -> float:
     """How far back towards noise a given picture is taken, 0 to 1."""
     if spec.strength is not None:
         return spec.strength
-    return 1 - 0.3 * spec.iw if spec.action == "imagine" else STRENGTHS.get(spec.action, 1.0)
+    return 1 - 0.3 * spec.iw if spec.action in ("imagine", "branch") else STRENGTHS.get(spec.action, 1.0)
 
 
 def _unchanged(pictures: Tensor) -> Tensor:
@@ -67,6 +71,7 @@ class Engine:
 
     load: gives a model of the cast by name;  picture: gives a picture of the gallery by its id;  style: what carries a
     style over, (content, style, strength) → picture;  slices: decode picture by picture, for less memory.
+    drawing: the name of the model that draws, one of the cast or a public one;  savings: what is saved with it.
     """
 
     def __init__(
@@ -76,7 +81,8 @@ class Engine:
         style: Callable[[Image.Image, Image.Image, float], Image.Image] | None = None,
         slices: bool = False,
     ):
-        self._load, self.style, self.slices = load, style or _style_room, slices
+        self._load, self.style = load, style or _style_room
+        self.drawing, self.savings = MODEL, Savings(decode_one=slices)
         self.picture = picture or _no_gallery
         self.models: dict[str, Any] = {}
         self._previews: dict[str, Preview] = {}
@@ -118,7 +124,7 @@ class Engine:
 
     def _draw(self, spec: JobSpec, cancel: threading.Event | None) -> Iterator[Event]:
         name, pipe = yield from self._opened(spec)
-        with walk.circular(pipe, spec.tile):
+        with walk.circular(pipe, spec.tile), savings.at_work(pipe, name, self.savings):
             start, total, steps = self._walk(pipe, spec, cancel)
             last = max(1, math.ceil(total * spec.stop / 100))
             for step in steps:
@@ -133,22 +139,32 @@ class Engine:
         spec = spec.seeded()
         one = spec.with_(count=1, seed=spec.seeds[tile])
         name, pipe = yield from self._opened(one)
-        with walk.circular(pipe, one.tile), why.recording(pipe.unet) as maps:
+        working = savings.at_work(pipe, name, self.savings)
+        with walk.circular(pipe, one.tile), working, why.recording(pipe.unet) as maps:
             start, total, steps = self._walk(pipe, one, cancel)
             seen = []
             for step in steps:
                 seen.append(step)
                 yield self._stepped(pipe, name, step)
             if len(seen) == total:
-                yield Event("told", spec=one, answer=why.explain(pipe, one, start.x_t, seen, maps))
+                answer = why.explain(pipe, one, start.x_t, seen, maps)
+                noisy = tuple(self._preview(pipe, name, answer.x_t.to(start.x_t)))
+                yield Event("told", spec=one, answer=replace(answer, noisy=noisy))
 
     def _opened(self, spec: JobSpec) -> Iterator[Event]:
         """The pipeline that a job is drawn with, its LoRAs on."""
-        name = FAST_MODEL if spec.fast else MODEL
-        yield from self.loading(name)
-        pipe = self.model(name)
+        self._refuse(spec)
+        yield from self.loading(self.drawing)
+        pipe = self.model(self.drawing)
         self._apply_loras(pipe, spec)
-        return name, pipe
+        return self.drawing, pipe
+
+    def _refuse(self, spec: JobSpec) -> None:
+        """What does not go together with the savings that are on."""
+        if spec.tile and self.savings.bits:
+            raise StudioError("--tile needs weights as they come", "leave it out, or keep the weights plain")
+        if spec.loras and self.savings.weights == "on disk":
+            raise StudioError("a LoRA needs weights in memory", "leave it out, or take the weights from the disk")
 
     def _walk(
         self, pipe: Any, spec: JobSpec, cancel: threading.Event | None
@@ -156,7 +172,8 @@ class Engine:
         start = self._start(pipe, spec)
         scheduler, times = walk.timetable(pipe, steps_of(spec), start.strength)
         told = self._told(pipe, spec)
-        return start, len(times), walk.walk(pipe, start.x_t, told, scheduler, times, start.kept, cancel)
+        one_by_one = self.savings.denoise_one
+        return start, len(times), walk.walk(pipe, start.x_t, told, scheduler, times, start.kept, cancel, one_by_one)
 
     def _stepped(self, pipe: Any, name: str, step: walk.Step) -> Event:
         preview = partial(self._preview, pipe, name, step.x0)
@@ -166,7 +183,7 @@ class Engine:
         """The pictures at the step reached: the last x_t, or where it ended early, what the model expected."""
         whole = step.number == step.total
         latents = step.x_t if whole else step.x0
-        groups = latents.split(1) if self.slices else [latents]
+        groups = latents.split(1) if self.savings.decode_one else [latents]
         pictures = torch.cat([start.finish(sampling.decode(pipe, some)) for some in groups])
         made = self._styled(canvas.to_pictures(pictures), spec)
         facts = self._facts(name, spec) | {
@@ -174,6 +191,7 @@ class Engine:
             "reached": step.number,
             "scale": scale_of(spec),
             "sampler": type(pipe.scheduler).__name__,
+            **({"savings": said} if (said := self.savings.sentence) else {}),
         }
         return Event("made", spec=spec, pictures=tuple(made), facts=facts, number=step.number, total=step.total)
 
@@ -200,10 +218,111 @@ class Engine:
         """A member of the cast, loaded once."""
         if name not in self.models:
             try:
-                self.models[name] = self._load(name)
+                some = self._load(HUB[name], source="hub") if name in HUB else self._load(name)
             except ValueError as error:
-                raise StudioError(f"the model {name} cannot be used: {error}", _instead(name)) from error
+                fix = "restore data/models as it was cloned"
+                raise StudioError(f"the model {name} cannot be used: {error}", fix) from error
+            except (FileNotFoundError, ConnectionError) as error:
+                said, _, fix = str(error).rpartition("; ")
+                raise StudioError(said or str(error), fix or "choose another model") from error
+            self.models[name] = savings.fitted(some, self.savings) if name == self.drawing else some
         return self.models[name]
+
+    # --- another model, other savings ---
+
+    def switch(
+        self,
+        model: str | None = None,
+        savings: Savings | None = None,
+        download: bool = False,
+        cancel: threading.Event | None = None,
+    ) -> Iterator[Event]:
+        """Draw with another model or other savings from now on; the one before is let go.  The answer is a sentence.
+
+        If it cannot be loaded, all stays as it was.  model: of the cast, or the repository of a public one, which is
+        fetched only with `download`.
+        """
+        before = self.drawing, self.savings
+        after = model or self.drawing, savings or self.savings
+        if after[0] not in (MODEL, FAST, *HUB):
+            raise StudioError(f"there is no model {after[0]!r:.80}", f"choose one of: {', '.join((MODEL, FAST, *HUB))}")
+        if after[0] == FAST and not models.folder_of(FAST).is_dir():
+            raise StudioError(f"{FAST} is not among the models that are shipped", "add --fast to the line: four steps")
+        if download and after[0] in HUB:
+            yield Event("loading", sentence=f"fetching {after[0]} from the hub")
+            self._fetch(after[0], cancel or threading.Event())
+        self._take(*after)
+        try:
+            yield from self.loading(after[0])
+            self.model(after[0])
+        except BaseException:
+            self._take(*before)
+            raise
+        said = f"{self.drawing} draws now"
+        yield Event("told", answer=f"{said}, with {self.savings.sentence}" if self.savings.sentence else said)
+
+    def _fetch(self, repository: str, cancel: threading.Event) -> None:
+        """Beside the worker, which must hear a cancel meanwhile; the hub's client itself cannot be stopped."""
+        failed: list[Exception] = []
+
+        def fetch() -> None:
+            try:
+                models.checkpoint_folder(HUB[repository], download=True)
+            except Exception as error:  # no network, a full disk
+                failed.append(error)
+
+        fetching = threading.Thread(target=fetch, name="studio-fetch", daemon=True)
+        fetching.start()
+        while fetching.is_alive() and not cancel.wait(0.05):
+            fetching.join(0.05)
+        if fetching.is_alive():
+            raise StudioError("no longer waited for", "what is being fetched goes on until the kernel is restarted")
+        if failed:
+            said, _, fix = str(failed[0]).rpartition("; ")
+            raise StudioError(said or str(failed[0]), fix or "ask again later") from failed[0]
+
+    def _take(self, model: str, wanted: Savings) -> None:
+        """From the next job on; a model whose weights would have to change is let go, and loaded anew when needed."""
+        if model != self.drawing or wanted.weights != self.savings.weights:
+            self.models.pop(self.drawing, None)
+            self.models.pop(model, None)
+            gc.collect()
+        if model != self.drawing:
+            self._previews.clear()
+        self.drawing, self.savings = model, wanted
+
+    def measure(self, spec: JobSpec, wanted: Savings, cancel: threading.Event | None = None) -> Iterator[Event]:
+        """What each saving gives: the job of a few steps without any, with each alone and with all together.
+
+        The answer is a tuple of `Reading`, as many as there was time for.
+        """
+        before, each = self.savings, wanted.each()
+        rows = [Savings(), *each, *([wanted] if len(each) > 1 else [])]
+        readings, first = [], None
+        spec = spec.seeded().with_(**MEASURED)
+        try:
+            for number, one in enumerate(rows, start=1):
+                reading, pictures = self._reading(spec, one, first, cancel)
+                if reading is None:
+                    break
+                first = first or pictures
+                readings.append(reading)
+                yield Event("step", number=number, total=len(rows))
+            yield Event("told", answer=tuple(readings))
+        finally:
+            self._take(self.drawing, before)
+
+    def _reading(
+        self, spec: JobSpec, one: Savings, first: Any, cancel: threading.Event | None
+    ) -> tuple[Reading | None, Any]:
+        self._take(self.drawing, one)
+        pipe, begun = self.model(self.drawing), time.perf_counter()
+        events, peak = savings.counted(pipe, lambda: [e for e in self._draw(spec, cancel) if e.kind == "made"])
+        if not events or events[0].number < events[0].total:
+            return None, None
+        pictures, seconds = events[0].pictures, time.perf_counter() - begun
+        away = savings.distance(pictures, first) if first else 0.0
+        return Reading(one, savings.weigh(pipe), peak, seconds, away), pictures
 
     def _apply_loras(self, pipe: Any, spec: JobSpec) -> None:
         here = lora.names(pipe.unet)
@@ -312,24 +431,18 @@ class Engine:
         small = canvas.to_tensor(parent)[None]
         if max(parent.size) * model.times > 4096:
             raise StudioError(f"the picture is {max(parent.size)} pixels long already", "upscale a smaller one")
-        large, reach = sampling.lanczos(small, model.times), model.reach
-        tiles = [(y, x) for y in range(0, small.shape[2], TILE) for x in range(0, small.shape[3], TILE)]
-        for number, (y, x) in enumerate(tiles, start=1):
-            if cancel is not None and cancel.is_set():
-                if number == 1:
-                    return
-                break
-            top, left = max(0, y - reach), max(0, x - reach)
-            seen = small[..., top : y + TILE + reach, left : x + TILE + reach]
-            made = sampling.upscale(model, seen, tile=max(seen.shape))
-            n = model.times
-            part = made[..., n * (y - top) : n * (y - top + TILE), n * (x - left) : n * (x - left + TILE)]
-            large[..., n * y : n * y + part.shape[2], n * x : n * x + part.shape[3]] = part
-            yield Event("step", number=number, total=len(tiles), preview=partial(canvas.to_pictures, large))
-            reached = number
-        facts = self._facts("upscaler", spec) | {"steps": len(tiles), "reached": reached}
+        large, reached = sampling.lanczos(small, model.times), 0
+        total = math.prod(-(-side // TILE) for side in small.shape[2:])
+        enlarge = partial(sampling.upscale, model, tile=max(small.shape))
+        tiles = sampling.tile_by_tile(enlarge, small, model.reach, large, TILE)
+        while reached < total and not (cancel is not None and cancel.is_set()):
+            reached = next(tiles)
+            yield Event("step", number=reached, total=total, preview=partial(canvas.to_pictures, large))
+        if not reached:
+            return
+        facts = self._facts("upscaler", spec) | {"steps": total, "reached": reached}
         pictures = tuple(canvas.to_pictures(large))
-        yield Event("made", spec=spec, pictures=pictures, facts=facts, number=reached, total=len(tiles))
+        yield Event("made", spec=spec, pictures=pictures, facts=facts, number=reached, total=total)
 
     # --- what is told, not drawn ---
 
@@ -346,17 +459,22 @@ class Engine:
         yield Event("told", spec=spec, answer=tuple(captions))
 
     def _shorten(self, spec: JobSpec, cancel: threading.Event | None) -> Iterator[Event]:
-        yield from self.loading(MODEL)
-        pipe = self.model(MODEL)
-        self._apply_loras(pipe, spec)
-        yield Event("told", spec=spec, answer=telling.importance(pipe, spec.words, spec.seed, scale=scale_of(spec)))
+        name, pipe = yield from self._opened(spec)
+        with savings.at_work(pipe, name, self.savings):
+            answer = telling.importance(pipe, spec.words, spec.seed, scale=scale_of(spec))
+        yield Event("told", spec=spec, answer=answer)
 
 
 # --- what a picture depends on ------------------------------------------------------------------------------
 
 
 def fingerprint(name: str) -> str:
-    """Twelve digits of the hash of a model's manifest, which holds the hashes of all its files; "" without one."""
+    """Twelve digits of the hash of a model's manifest, which holds the hashes of all its files; "" without one.
+
+    Of a public model, of its commit.
+    """
+    if name in HUB:
+        return models.CHECKPOINTS[HUB[name]].revision[:12]
     file = models.folder_of(name) / models.MANIFEST
     return hashlib.sha256(file.read_bytes()).hexdigest()[:12] if file.is_file() else ""
 
@@ -383,10 +501,6 @@ def _size(spec: JobSpec, side: int) -> tuple[int, int]:
     return w, h
 
 
-def _instead(name: str) -> str:
-    return "leave out --fast" if name == FAST_MODEL else "restore data/models as it was cloned"
-
-
 def _no_gallery(name: str) -> Image.Image:
     raise StudioError(f"there is no gallery to look for {name}", "open a Studio with a folder")
 
@@ -394,10 +508,6 @@ def _no_gallery(name: str) -> Image.Image:
 def _style_room(content: Image.Image, look: Image.Image, strength: float) -> Image.Image:
     """The room `style`, as it is shipped."""
     try:
-        from aigc_course.style.transfer import transfer
-    except ImportError as error:
-        raise StudioError("there is no room `style` here to carry a style over", "leave out --sref") from error
-    try:
-        return transfer(content, look, strength)
+        return style.transfer(content, look, strength)
     except (ValueError, OSError) as error:
         raise StudioError(f"the style cannot be carried over: {error}", "leave out --sref") from error

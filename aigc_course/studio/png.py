@@ -122,7 +122,7 @@ def read(source: Path | str | bytes) -> Recipe:
 
 FACTS = {
     "models": dict, "versions": dict, "device": str, "dtype": str, "threads": int, "steps": int, "reached": int,
-    "scale": (int, float), "sampler": str, "pixels": str,
+    "scale": (int, float), "sampler": str, "savings": str, "pixels": str,
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import itertools
 import queue
 import threading
@@ -63,7 +64,10 @@ class Queue:
         self._ears: tuple[_Ear, ...] = ()
         self._closed = False
         self._begun = f"{int(time.time()):x}"
-        self._worker = threading.Thread(target=self._work, name="studio", daemon=True)
+        # In its maker's context: a notebook's kernel then knows which cell the widgets belong to that listeners change,
+        # and routes their clicks there; without, to wherever the last message came from, which may be gone.
+        context = contextvars.copy_context()
+        self._worker = threading.Thread(target=context.run, args=(self._work,), name="studio", daemon=True)
         self._worker.start()
 
     # --- for everyone ---
@@ -191,7 +195,10 @@ class Queue:
         if "not enough memory" in sentence or "out of memory" in sentence:
             sentence, fix = "there is not enough memory", "make fewer or smaller pictures at once"
         else:
-            fix = "change the job and submit it again" if isinstance(error, ValueError) else "see the details below"
+            fix = "see the details below"
+        if isinstance(error, ValueError):  # here errors read "what is wrong; what to do"
+            what, _, own = sentence.rpartition("; ")
+            sentence, fix = (what, own) if what else (sentence, "change the job and submit it again")
         return Event("failed", sentence=sentence[:500], fix=fix, details=_trace(error))
 
     def _end(self, job: _Job, last: Event) -> None:

@@ -51,15 +51,28 @@ def replay(source: Path | str | bytes, engine: Engine | Any, cancel: threading.E
     if made is None:
         raise StudioError(f"{spec.action} leaves no picture that could be made again", "take another one")
     picture = made.pictures[recipe.number]
-    reasons = (*_changed(facts), *_touched(before, facts), *_stopped(facts, made))
+    reasons = (*_changed(facts), *_otherwise(facts, engine), *_touched(before, facts), *_stopped(facts, made))
     if picture.size != before.size:
         sizes = f"it is {before.size[0]} × {before.size[1]} pixels, and now came {picture.size[0]} × {picture.size[1]}"
         return Replay("different", (*reasons, sizes), 255.0, picture, before)
     distance = float(np.abs(np.asarray(picture, np.float32) - np.asarray(before, np.float32)).mean())
-    verdict = "identical" if distance == 0 else "close" if distance <= CLOSE else "different"
+    verdict = verdict_of(distance)
     if verdict != "identical" and not reasons:
         reasons = ("models, software and machine are as they were; was the text changed?",)
     return Replay(verdict, reasons, distance, picture, before)
+
+
+def verdict_of(distance: float) -> str:
+    """A distance in steps of 255, in the mean, as a word."""
+    return "identical" if distance == 0 else "close" if distance <= CLOSE else "different"
+
+
+def away(distance: float) -> str:
+    """The verdict on a distance, and the distance."""
+    if not distance:
+        return verdict_of(distance)
+    told = "less than 0.01" if distance < 0.01 else f"{distance:.2g}"
+    return f"{verdict_of(distance)}, {told} of 255 away in the mean"
 
 
 def _again(spec: JobSpec, reached: int | None, engine: Engine | Any, cancel: threading.Event | None) -> Event | None:
@@ -88,6 +101,18 @@ def _changed(facts: dict[str, Any]) -> list[str]:
     here = {"device": str(runtime.device()), "threads": runtime.threads()}
     differ = [name for name, value in here.items() if facts.get(name, value) != value]
     return said + [f"{name}: {facts[name]} then, {here[name]} now" for name in differ]
+
+
+def _otherwise(facts: dict[str, Any], engine: Engine | Any) -> list[str]:
+    """Another model that draws now, or other savings of memory."""
+    said, used = [], next(iter(facts.get("models") or {}), None)
+    now = getattr(engine, "drawing", used)
+    if used not in (None, "upscaler", now):
+        said.append(f"it was drawn by the model {used}, and now by {now}; switch the model")
+    before, here = facts.get("savings", ""), getattr(getattr(engine, "savings", None), "sentence", "")
+    if before != here and used != "upscaler":
+        said.append(f"savings of memory: {before or 'none'} then, {here or 'none'} now")
+    return said
 
 
 def _harmless(name: str) -> bool:

@@ -32,8 +32,8 @@ class Words:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """After step `number` of `total`: x_t as it stands, the clean latent x0 that the model expected, and its two
-    predictions, without and with the words (the first is None where there was no guidance)."""
+    """After step `number` of `total`: x_t as it stands, the clean latent x0 that the model expected, its two
+    predictions, without and with the words, and what it would have expected without them (None: no guidance)."""
 
     number: int
     total: int
@@ -42,6 +42,7 @@ class Step:
     x0: Tensor
     uncond: Tensor | None
     cond: Tensor
+    without: Tensor | None = None
 
 
 # --- words --------------------------------------------------------------------------------------------------
@@ -92,15 +93,20 @@ def _conditions(told: Words, share: float) -> Tensor:
 
 
 @torch.no_grad()
-def ask(pipe: Any, x_t: Tensor, t: Tensor, told: Words, share: float = 0.0) -> tuple[Tensor, Tensor | None, Tensor]:
+def ask(
+    pipe: Any, x_t: Tensor, t: Tensor, told: Words, share: float = 0.0, one_by_one: bool = False
+) -> tuple[Tensor, Tensor | None, Tensor]:
     """The guided prediction, and the two that it is made of: without words (or None) and with them, in one batch.
 
     Ho & Salimans 2022; several weighted prompts are composed as in Liu et al. 2022:  u + scale · Σ w (c - u).
+    one_by_one: in batches of one, which take less memory and more time.
     """
     conditions, guided = _conditions(told, share), told.scale > 1
     parts, b = len(conditions), len(x_t)
     asked = [told.negative.expand(b, -1, -1)] * guided + list(conditions)
-    out = pipe.unet(torch.cat([x_t] * len(asked)), t, encoder_hidden_states=torch.cat(asked)).sample
+    batch = torch.cat([x_t] * len(asked)), torch.cat(asked)
+    some = zip(*(each.split(1) for each in batch), strict=True) if one_by_one else [batch]
+    out = torch.cat([pipe.unet(x, t, encoder_hidden_states=words).sample for x, words in some])
     cond = out[b * guided :].unflatten(0, (parts, b))
     weights = told.weights.view(-1, 1, 1, 1, 1)
     if not guided:
@@ -142,6 +148,7 @@ def walk(
     times: Tensor,
     kept: Kept | None = None,
     cancel: threading.Event | None = None,
+    one_by_one: bool = False,
 ) -> Iterator[Step]:
     """Step after step, from x_t at times[0]; ends early when `cancel` is set.  told: the words of step `number`."""
     length = scheduler.config.num_train_timesteps
@@ -149,12 +156,13 @@ def walk(
         if cancel is not None and cancel.is_set():
             return
         seen = scheduler.scale_model_input(x_t, t)
-        prediction, uncond, cond = ask(pipe, seen, t, told(number), float(t) / length)
+        prediction, uncond, cond = ask(pipe, seen, t, told(number), float(t) / length, one_by_one)
         x0 = _expected(scheduler, x_t, t, prediction)
+        without = None if uncond is None else _expected(scheduler, x_t, t, uncond)
         x_t = scheduler.step(prediction, t, x_t, return_dict=False)[0]
         if kept is not None:
             x_t, x0 = _keep(kept, x_t, scheduler, times, number), torch.lerp(kept.x0, x0, kept.mask)
-        yield Step(number, len(times), int(t), x_t, x0, uncond, cond)
+        yield Step(number, len(times), int(t), x_t, x0, uncond, cond, without)
 
 
 def _keep(kept: Kept, x_t: Tensor, scheduler: Any, times: Tensor, number: int) -> Tensor:

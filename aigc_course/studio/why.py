@@ -26,9 +26,9 @@ class Explanation:
     heads;  shares: (W,), each word's part of all that;  noise: (C, h, w), the latent it began from;
     difference: (steps, h, w), how far the words moved the prediction, conditional minus unconditional;
     moved: (steps, C, h, w), that difference itself, None without guidance;  x_t, x0: (steps, C, h, w), where the walk
-    stood after each step, and what it expected;  pictures: x0 decoded, one for each step.
-
-    Attention is only one of two ways that words take in this model: all of them, pooled, also shift every block.
+    stood after each step, and what it expected;  pictures: x0 decoded, one for each step;  noisy: x_t, roughly, so
+    too;  apart: numbers of some steps, from 1, and without: what was expected there without words, decoded;
+    pooled: whether attention is only one of two ways that words take: all of them, pooled, also shift every block.
     """
 
     words: tuple[str, ...]
@@ -40,6 +40,10 @@ class Explanation:
     x_t: Tensor
     x0: Tensor
     pictures: tuple[Image.Image, ...]
+    noisy: tuple[Image.Image, ...] = ()
+    apart: tuple[int, ...] = ()
+    without: tuple[Image.Image, ...] = ()
+    pooled: bool = False
 
 
 class _Recorder:
@@ -87,9 +91,25 @@ def explain(pipe: Any, spec: JobSpec, noise: Tensor, steps: Sequence[Step], maps
     if steps[0].uncond is not None:
         moved = torch.cat([step.cond - step.uncond for step in steps]).float().cpu()
     strength = torch.zeros(len(steps), *size) if moved is None else moved.square().mean(1).sqrt()
-    pictures = [one for step in steps for one in canvas.to_pictures(sampling.decode(pipe, step.x0))]
+    pictures = [_decoded(pipe, step.x0) for step in steps]
+    apart = [] if moved is None else few(len(steps))
+    without = [_decoded(pipe, steps[number - 1].without) for number in apart]
     shares = found.mean((1, 2)) / found.mean((1, 2)).sum().clamp(min=1e-12)
-    return Explanation(tuple(words), found, shares, noise[0].float().cpu(), strength, moved, x_t, x0, tuple(pictures))
+    start = noise[0].float().cpu()
+    pooled = getattr(pipe.unet.config, "addition_embed_type", None) == "text"
+    return Explanation(
+        tuple(words), found, shares, start, strength, moved, x_t, x0, tuple(pictures),
+        apart=tuple(apart), without=tuple(without), pooled=pooled,
+    )  # fmt: skip
+
+
+def few(total: int, most: int = 6) -> list[int]:
+    """Numbers of steps from the first to the last, evenly spread."""
+    return sorted({1 + round(k * (total - 1) / max(1, most - 1)) for k in range(most)})
+
+
+def _decoded(pipe: Any, latent: Tensor) -> Image.Image:
+    return canvas.to_pictures(sampling.decode(pipe, latent))[0]
 
 
 def _square(weights: Tensor, size: tuple[int, int]) -> Tensor:

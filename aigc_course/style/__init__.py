@@ -7,7 +7,7 @@ from aigc_course.style.adapter import state_of as adapter_state
 from aigc_course.style.adaptive import Decoder, stylise
 from aigc_course.style.adaptive import objective as decoder_objective
 from aigc_course.style.features import Features, encoder_features, random_features, vgg_features
-from aigc_course.style.methods import METHODS, features, nearest_network, pipeline, trained, transfer
+from aigc_course.style.methods import METHODS, TRIES, features, nearest_network, pipeline, trained, transfer
 from aigc_course.style.network import TransformationNetwork, repaint
 from aigc_course.style.network import objective as network_objective
 from aigc_course.style.optimising import Stroke, gatys
@@ -15,12 +15,13 @@ from aigc_course.style.pictures import PHOTOGRAPHS, as_pictures, from_pil, photo
 from aigc_course.style.redrawing import NOISE, by_lora, by_picture, by_sharing, by_words, named, redraw, told, worded
 from aigc_course.style.shared_attention import SharedAttention, shared
 from aigc_course.style.statistics import Moments, adain, all_moments, gram, grams, moments
-from aigc_course.style.tiles import in_tiles, steady
+from aigc_course.style.tiles import steady
 
 __all__ = [
     "METHODS",
     "NOISE",
     "PHOTOGRAPHS",
+    "TRIES",
     "Decoder",
     "Features",
     "Moments",
@@ -45,7 +46,6 @@ __all__ = [
     "gatys",
     "gram",
     "grams",
-    "in_tiles",
     "load_adapter",
     "moments",
     "named",

@@ -159,5 +159,6 @@ def load_adapter(name: str = "adapter") -> tuple[State, nn.Module]:
     for key, value in load_file(folder / FILE).items():
         part, _, rest = key.partition(".")
         state[part][rest] = value.float()
-    tower = CLIPVisionModelWithProjection.from_pretrained(folder / "image_encoder", dtype=torch.float32)
+    with models.storage.quiet():
+        tower = CLIPVisionModelWithProjection.from_pretrained(folder / "image_encoder", dtype=torch.float32)
     return state, tower.eval()

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from aigc_course import losses
+from aigc_course import losses, models, sampling
 from aigc_course.style.features import Features
 from aigc_course.style.layers import Residual, convolution, larger
-from aigc_course.style.statistics import Moments, adain, all_moments, moments
-from aigc_course.style.stored import Stored
-from aigc_course.style.tiles import TILE, in_tiles, steady, thumbnail, whole
+from aigc_course.style.statistics import Moments, adain, all_moments, grams, moments
+from aigc_course.style.tiles import TILE, steady, thumbnail, whole
 
 
-class Decoder(Stored):
+class Decoder(models.Stored):
     """From feature maps back to pixels: (B, C, h, w) -> (B, 3, 4h, 4w), without norms, which would undo the style."""
 
     reach = 64  # pixels away from a pixel that have a say in it, encoder included
@@ -55,7 +54,7 @@ def stylise(
         return paint(content).clamp(-1, 1)
     with steady(features):
         own = moments(features(thumbnail(content, tile), layer)[layer])
-        return in_tiles(lambda part: paint(part, own), content, decoder.reach, tile).clamp_(-1, 1)
+        return sampling.in_tiles(lambda part: paint(part, own), content, decoder.reach, tile).clamp_(-1, 1)
 
 
 def objective(
@@ -66,11 +65,13 @@ def objective(
     answer: Tensor | None = None,
     weight: float = 1.0,
     taught: float = 3.0,
+    crossed: float = 0.0,
 ) -> Tensor:
     """What the decoder is trained for: to show the maps that AdaIN made, with the style's moments in every layer.
 
     Huang & Belongie 2017, eq. 11 to 13; weight: λ of the style loss.  answer: the picture that should come out, where
     the world can draw it, (B, 3, H, W), NaN where it cannot; taught: how much its pixels count.
+    crossed: how much Gatys' style loss counts besides, whose Gram matrices also know which channels go together.
     """
     painted, layer = features(style), decoder.layer
     target = adain(features(content, layer)[layer], moments(painted[layer]))
@@ -78,6 +79,8 @@ def objective(
     maps = features(made)
     loss = losses.content({layer: maps[layer]}, {layer: target})
     loss = loss + weight * losses.style(all_moments(maps), all_moments(painted))
+    if crossed:
+        loss = loss + crossed * losses.style(grams(maps), grams(painted))
     if answer is None:
         return loss
     told = answer.isfinite()

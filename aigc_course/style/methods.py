@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -19,6 +20,7 @@ from aigc_course.style.pictures import as_pictures, resized, to_pil, within
 from aigc_course.style.statistics import grams
 from aigc_course.style.tiles import fitted
 
+TRIES = 3  # how often a picture is redrawn at most until the captioner finds in it what was told
 LONGEST = 512  # pixels of a style picture that are looked at: its statistics are those of the reduced one
 Picture = Tensor | Image.Image
 
@@ -128,15 +130,34 @@ def _gatys(content: Tensor, style: Tensor, strength: float, weight: float = 3.0,
     return made[..., :height, :width]
 
 
-def _redrawn(content: Tensor, words: Any, draw: Any) -> Tensor:
-    """Drawn at the denoiser's size, and enlarged to the content's.  words: what is shown, in place of the captioner."""
+def _redrawn(content: Tensor, words: Any, draw: Any, tries: int = 1, seed: int = 0) -> Tensor:
+    """Drawn at the denoiser's size, and enlarged to the content's.
+
+    words: what is shown, in place of the captioner;  draw: (contents, facts, their numbers, seed) → pictures;  tries:
+    how often to draw at most: one in which the captioner does not find the things told is drawn from another seed.
+    """
     small = redrawing.canvas(content)
     if words is None:
         facts = redrawing.told(_model("captioner"), _model("tokenizer"), small)
     else:
         facts = [redrawing.facts_in(text) for text in ([words] * len(small) if isinstance(words, str) else words)]
-    made = draw(small, facts)
+    made = draw(small, facts, range(len(small)), seed)
+    for number in range(1, tries):
+        wrong = _misread(made, facts)
+        if not wrong:
+            break
+        wanted = [facts[k] for k in wrong]
+        again = draw(small[wrong], wanted, wrong, seed + 1000 * number)
+        for place in set(range(len(wrong))) - set(_misread(again, wanted)):
+            made[wrong[place]] = again[place]
     return made if made.shape == content.shape else resized(made, content.shape[2:])
+
+
+def _misread(made: Tensor, facts: list) -> list[int]:
+    """Where the captioner names other things than were told."""
+    read = redrawing.told(_model("captioner"), _model("tokenizer"), made)
+    pairs = zip(read, facts, strict=True)
+    return [k for k, (its, wanted) in enumerate(pairs) if wanted and redrawing.things(its) != redrawing.things(wanted)]
 
 
 def _read(style: Tensor) -> list[tuple[Any, str]]:
@@ -146,31 +167,49 @@ def _read(style: Tensor) -> list[tuple[Any, str]]:
     return list(zip(facts, names, strict=True))
 
 
-def _sdedit(content: Tensor, style: Tensor, strength: float, words: Any = None, **how: Any) -> Tensor:
+def _sdedit(
+    content: Tensor, style: Tensor, strength: float, words: Any = None, tries: int = TRIES, seed: int = 0, **how: Any
+) -> Tensor:
     names = [name for _, name in _read(style)]
-    return _redrawn(content, words, lambda s, f: redrawing.by_words(pipeline(), s, f, names, strength, **how))
+
+    def draw(small: Tensor, facts: list, which: Sequence[int], seed: int) -> Tensor:
+        return redrawing.by_words(pipeline(), small, facts, [names[k] for k in which], strength, seed=seed, **how)
+
+    return _redrawn(content, words, draw, tries, seed)
 
 
-def _lora(content: Tensor, style: Tensor | str, strength: float, words: Any = None, **how: Any) -> Tensor:
+def _lora(
+    content: Tensor, style: Tensor | str, strength: float, words: Any = None, seed: int = 0, **how: Any
+) -> Tensor:
     name = style if isinstance(style, str) else "chalk"
-    return _redrawn(content, words, lambda s, f: redrawing.by_lora(pipeline(), s, f, name, strength, **how))
+
+    def draw(small: Tensor, facts: list, which: Sequence[int], seed: int) -> Tensor:
+        return redrawing.by_lora(pipeline(), small, facts, name, strength, seed=seed, **how)
+
+    return _redrawn(content, words, draw, seed=seed)
 
 
-def _shared(content: Tensor, style: Tensor, strength: float, words: Any = None, **how: Any) -> Tensor:
+def _shared(
+    content: Tensor, style: Tensor, strength: float, words: Any = None, tries: int = TRIES, seed: int = 0, **how: Any
+) -> Tensor:
     seen = _read(style)
 
-    def draw(small: Tensor, facts: list) -> Tensor:
-        manner = resized(style, small.shape[2:])
-        return redrawing.by_sharing(pipeline(), small, facts, manner, seen, strength, **how)
+    def draw(small: Tensor, facts: list, which: Sequence[int], seed: int) -> Tensor:
+        manner, its = resized(style, small.shape[2:])[list(which)], [seen[k] for k in which]
+        return redrawing.by_sharing(pipeline(), small, facts, manner, its, strength, seed=seed, **how)
 
-    return _redrawn(content, words, draw)
+    return _redrawn(content, words, draw, tries, seed)
 
 
-def _by_adapter(content: Tensor, style: Tensor, strength: float, words: Any = None, **how: Any) -> Tensor:
+def _by_adapter(
+    content: Tensor, style: Tensor, strength: float, words: Any = None, seed: int = 0, **how: Any
+) -> Tensor:
     state, tower = _adapter()
-    return _redrawn(
-        content, words, lambda s, f: redrawing.by_picture(pipeline(), s, f, style, state, tower, strength, **how)
-    )
+
+    def draw(small: Tensor, facts: list, which: Sequence[int], seed: int) -> Tensor:
+        return redrawing.by_picture(pipeline(), small, facts, style, state, tower, strength, seed=seed, **how)
+
+    return _redrawn(content, words, draw, seed=seed)
 
 
 METHODS = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import torch
@@ -50,28 +51,39 @@ def gatys(
         size = f"{content.shape[-1]} × {content.shape[-2]}"
         raise ValueError(f"Gatys' method holds every map of {size} pixels at once: give at most {LARGEST} pixels, or "
                          "use method='adain', which works in tiles")  # fmt: skip
-    shown_by, painted_by = shown_by or features.names[-2], painted_by or features.names
-    with torch.no_grad():
-        wanted = features(content)[shown_by]
-        painted = {name: g for name, g in grams(features(style)).items() if name in painted_by}
+    losses_of = _objective(features, content, style, shown_by or features.names[-2], painted_by or features.names)
     picture = (content if start is None else start).clone(memory_format=torch.contiguous_format).requires_grad_(True)
     optimiser = torch.optim.LBFGS([picture], max_iter=steps, max_eval=steps, history_size=20,
                                   tolerance_grad=0, tolerance_change=0, line_search_fn="strong_wolfe")  # fmt: skip
-    number = 0
+    number = count(1)
 
     def evaluate() -> Tensor:
-        nonlocal number
         optimiser.zero_grad()
-        maps = features(picture)
-        now = {name: g for name, g in grams(maps).items() if name in painted_by}
-        shows, paints = losses.content({shown_by: maps[shown_by]}, {shown_by: wanted}), losses.style(now, painted)
+        shows, paints = losses_of(picture)
         loss = shows + weight * paints + smooth * losses.total_variation(picture)
         loss.backward()
-        number += 1
         if on_step:
             now = picture.detach().clamp(-1, 1)
-            on_step(Stroke(number, steps, loss.item(), shows.item(), paints.item(), now))
+            on_step(Stroke(next(number), steps, loss.item(), shows.item(), paints.item(), now))
         return loss
 
     optimiser.step(evaluate)
     return picture.detach().clamp(-1, 1)
+
+
+def _objective(
+    features: Features, content: Tensor, style: Tensor, shown_by: str, painted_by: Sequence[str]
+) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """The content loss and the style loss as functions of a picture; what they compare it with is computed once."""
+
+    def of(maps: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: g for name, g in grams(maps).items() if name in painted_by}
+
+    with torch.no_grad():
+        wanted, painted = features(content)[shown_by], of(features(style))
+
+    def losses_of(picture: Tensor) -> tuple[Tensor, Tensor]:
+        maps = features(picture)
+        return losses.content({shown_by: maps[shown_by]}, {shown_by: wanted}), losses.style(of(maps), painted)
+
+    return losses_of

@@ -17,7 +17,8 @@ from aigc_course.style import adapter
 from aigc_course.style.pictures import resized
 from aigc_course.style.shared_attention import shared
 
-NOISE = 0.92  # how far into the noise a content goes: less keeps its style, more loses where things are
+NOISE = 0.8  # how far into the noise a content goes: less keeps its style, more loses what is there and gains no style
+DEEPER = 0.92  # the same where no word of the world tells the style: a LoRA and an adapter need more room
 STEPS, SCALE = 25, 2.0
 SOMETHING = Facts((Group(1, "large", "red", "circle"),), None, "meadow", None)  # where nothing can be read
 
@@ -72,6 +73,11 @@ def facts_in(words: str) -> Facts | None:
         return None
 
 
+def things(facts: Facts | None) -> list[str]:
+    """The names of all things, as often as they are there."""
+    return sorted(group.name for group in facts.groups for _ in range(group.count)) if facts else []
+
+
 def worded(facts: Facts | None, style: str | None = None) -> str:
     """Facts as a prompt, in a style of the world, in a new one ("…, chalk style"), or with none told."""
     if facts is None:
@@ -121,7 +127,7 @@ def by_lora(
     lora.load(pipe.unet, folder, "style")
     lora.combine(pipe.unet, {"style": strength})
     try:
-        return redraw(pipe, contents, [worded(each, name) for each in facts], **how)
+        return redraw(pipe, contents, [worded(each, name) for each in facts], **{"noise": DEEPER} | how)
     finally:
         lora.remove(pipe.unet, "style")
         for parameter in learns:
@@ -154,4 +160,5 @@ def by_picture(
     found = adapter.vectors(tower, resized(styles, [tower.config.image_size] * 2))
     prompt = [torch.cat([torch.zeros_like(found), found])[:, None]]  # nothing seen, for guidance, comes first
     with adapter.adapted(pipe, state, strength):
+        how = {"noise": DEEPER} | how
         return redraw(pipe, contents, [worded(each) for each in facts], ip_adapter_image_embeds=prompt, **how)

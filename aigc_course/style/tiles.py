@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -26,25 +26,6 @@ def thumbnail(pictures: Tensor, tile: int = TILE) -> Tensor:
 def whole(pictures: Tensor, tile: int = TILE) -> bool:
     """Whether a picture is small enough to be made at once: at most two tiles a side."""
     return max(pictures.shape[2:]) <= 2 * tile
-
-
-def in_tiles(paint: Callable[[Tensor], Tensor], pictures: Tensor, reach: int, tile: int = TILE) -> Tensor:
-    """`paint` of a picture, tile by tile, each together with the `reach` pixels around it; only its own are kept.
-
-    Where no pixel depends on others farther than `reach`, that is `paint` of the whole picture, without seams to blend.
-    (B, 3, H, W) -> the same shape, in float32.  Besides these two, memory does not grow with the picture.
-    """
-    if whole(pictures, tile):
-        return paint(pictures)
-    made, (height, width) = torch.empty(pictures.shape), pictures.shape[2:]
-    for top in range(0, height, tile):
-        for left in range(0, width, tile):
-            above, before = max(0, top - reach), max(0, left - reach)
-            part = paint(pictures[..., above : top + tile + reach, before : left + tile + reach])
-            place = made[..., top : top + tile, left : left + tile]
-            own = part[..., top - above :, left - before :]
-            place.copy_(own[..., : place.shape[-2], : place.shape[-1]])
-    return made
 
 
 @contextmanager

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from aigc_course import models, runtime
+from aigc_course import runtime
+from aigc_course.models.storage import folder_of, verify
 
 
 class Stored(nn.Module):
@@ -41,6 +42,6 @@ class Stored(nn.Module):
     @classmethod
     def shipped(cls, name: str) -> Self:
         """The one in `data/models/<name>`, its files checked, on this machine's device."""
-        folder = models.folder_of(name)
-        models.verify(folder)
+        folder = folder_of(name)
+        verify(folder)
         return cls.from_pretrained(folder).to(runtime.device())

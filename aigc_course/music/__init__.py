@@ -1,0 +1,57 @@
+"""Melodies as tokens: the caption loss writes a tune."""
+
+from aigc_course.music.composer import Judge, encode, new_composer, tokenizer, trained_judge, traits, write
+from aigc_course.music.composing import MANNERS, compose, tunes
+from aigc_course.music.sound import RATE, frequency, play, roll, save, to_wav, tone
+from aigc_course.music.tune import (
+    BAR,
+    BARS,
+    KEYS,
+    MOODS,
+    SCALES,
+    TEMPOS,
+    TONICS,
+    Heard,
+    Note,
+    Tune,
+    leaps,
+    listen,
+    prompt,
+    to_words,
+    vocabulary,
+)
+
+__all__ = [
+    "BAR",
+    "BARS",
+    "KEYS",
+    "MANNERS",
+    "MOODS",
+    "RATE",
+    "SCALES",
+    "TEMPOS",
+    "TONICS",
+    "Heard",
+    "Judge",
+    "Note",
+    "Tune",
+    "compose",
+    "encode",
+    "frequency",
+    "leaps",
+    "listen",
+    "new_composer",
+    "play",
+    "prompt",
+    "roll",
+    "save",
+    "to_wav",
+    "to_words",
+    "tokenizer",
+    "tone",
+    "trained_judge",
+    "traits",
+    "tunes",
+    "vocabulary",
+    "write",
+]
