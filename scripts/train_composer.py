@@ -5,8 +5,9 @@ import random
 from pathlib import Path
 
 import torch
+from train_lm import objective
 
-from aigc_course import evaluation, losses, models, music, runtime, training
+from aigc_course import evaluation, models, music, runtime, training
 
 CARD = """# composer
 
@@ -35,26 +36,6 @@ does not see the prompt (`music.trained_judge`).  *New*: a tune, and none of the
 **Fails** as anything but its own little world: one voice, eight bars, seven keys; it repeats two ideas because its
 teacher does, and at high temperature it loses count of the bar.
 """
-
-
-class Written:
-    """A batch of tunes as ids."""
-
-    def __init__(self, words, texts):
-        self.ids = music.encode(words, texts)
-
-    def __call__(self, indices, turn):
-        return self.ids[indices]
-
-
-def objective(pad):
-    """Nats for each word after the first, padding left out."""
-
-    def loss(model, ids):
-        logits = model(ids[:, :-1], attention_mask=ids[:, :-1] != pad).logits
-        return losses.cross_entropy(logits.float(), ids[:, 1:], ignore=pad)
-
-    return loss
 
 
 def shape(tune):
@@ -119,7 +100,8 @@ def main():
     words = music.tokenizer()
     model = music.new_composer(words).to(runtime.device())
     lessons = list(music.tunes(args.scenes))
-    batches = training.Shuffled(args.scenes, args.batch, Written(words, [music.to_words(tune) for tune in lessons]))
+    ids = music.encode(words, [music.to_words(tune) for tune in lessons])
+    batches = training.Shuffled(args.scenes, args.batch, lambda indices, turn: ids[indices])
     dials = dict(optimiser=training.muon(model, args.rate), ema=0.995, precision=args.precision)
     history = training.fit(model, batches, objective(words.pad_token_id), args.steps, folder=args.folder, **dials)
     if not training.is_first():

@@ -53,10 +53,10 @@ def write(
     if temperature < 0:
         raise ValueError(f"temperature {temperature} is below 0; 0 is the likeliest tune, 1 samples as trained")
     ids = encode(words, [prompt(*each) for each in asked]).to(model.device)
-    torch.manual_seed(seed)
     how = dict(do_sample=True, temperature=temperature, top_k=0) if temperature else dict(do_sample=False)
     mask = torch.ones_like(ids)
-    with quiet():  # what follows an end is padding, and generate would warn of it
+    with quiet(), torch.random.fork_rng():  # what follows an end is padding, and generate would warn of it
+        torch.manual_seed(seed)
         made = model.generate(ids, attention_mask=mask, max_length=LONGEST, pad_token_id=words.pad_token_id, **how)
     return [words.decode(row[1:][row[1:] != words.pad_token_id]) for row in made]
 

@@ -90,6 +90,29 @@ class Desk:
             raise Refused(blame, events[-1].sentence if blame == 400 else "the model failed", fix)
         return events
 
+    # --- what can be asked ---
+
+    async def imagine(self, request: Request) -> dict[str, Any]:
+        """Pictures of one prompt line."""
+        spec = _read_wish(await _body(request, self.limits.upload), self.limits)
+        events = await self.answer(request, spec)
+        made = next(event for event in events if event.kind == "made")
+        recipes = [png.Recipe(made.spec, k, made.facts) for k in range(len(made.pictures))]
+        files = [png.write(picture, one) for picture, one in zip(made.pictures, recipes, strict=True)]
+        notes = [event.sentence for event in events if event.kind == "note"]
+        pictures = [base64.b64encode(file).decode() for file in files]
+        return {"pictures": pictures, "seeds": made.spec.seeds, "line": studio.to_line(made.spec), "notes": notes}
+
+    async def describe(self, request: Request) -> dict[str, list[str]]:
+        """Four captions of one picture."""
+        picture = _read_picture(request, await _body(request, self.limits.upload))
+        events = await self.answer(request, None, lambda spec, cancel: _captions(self.engine, picture, cancel))
+        return {"captions": next(event.answer for event in events if event.kind == "told")}
+
+    def health(self) -> dict[str, Any]:
+        """Whether it answers, how many wait, what is loaded."""
+        return {"status": "ready", "waiting": len(self.queue.pending), "models": sorted(self.engine.models)}
+
 
 def service(engine: Any = None, limits: Limits | None = None) -> FastAPI:
     """An application for any ASGI server: `uvicorn.run(serving.service())`.
@@ -114,31 +137,11 @@ def service(engine: Any = None, limits: Limits | None = None) -> FastAPI:
     app.add_exception_handler(HTTPException, _refusal)
     app.middleware("http")(measures.count)
 
-    @app.post("/imagine", openapi_extra=_body_of({"application/json": {"schema": Wish.model_json_schema()}}))
-    async def imagine(request: Request) -> dict[str, Any]:
-        spec = _read_wish(await _body(request, desk.limits.upload), desk.limits)
-        events = await desk.answer(request, spec)
-        made = next(event for event in events if event.kind == "made")
-        recipes = [png.Recipe(made.spec, k, made.facts) for k in range(len(made.pictures))]
-        files = [png.write(picture, one) for picture, one in zip(made.pictures, recipes, strict=True)]
-        notes = [event.sentence for event in events if event.kind == "note"]
-        pictures = [base64.b64encode(file).decode() for file in files]
-        return {"pictures": pictures, "seeds": made.spec.seeds, "line": studio.to_line(made.spec), "notes": notes}
-
-    @app.post("/describe", openapi_extra=_body_of({kind: {} for kind in PICTURES}))
-    async def describe(request: Request) -> dict[str, list[str]]:
-        picture = _read_picture(request, await _body(request, desk.limits.upload))
-        events = await desk.answer(request, None, lambda spec, cancel: _captions(desk.engine, picture, cancel))
-        return {"captions": next(event.answer for event in events if event.kind == "told")}
-
-    @app.get("/health")
-    def health() -> dict[str, Any]:
-        return {"status": "ready", "waiting": len(desk.queue.pending), "models": sorted(desk.engine.models)}
-
-    @app.get("/metrics")
-    def metrics() -> Response:
-        return Response(generate_latest(measures.registry), media_type=CONTENT_TYPE_LATEST)
-
+    takes = {"application/json": {"schema": Wish.model_json_schema()}}
+    app.post("/imagine", openapi_extra=_body_of(takes))(desk.imagine)
+    app.post("/describe", openapi_extra=_body_of({kind: {} for kind in PICTURES}))(desk.describe)
+    app.get("/health")(desk.health)
+    app.get("/metrics")(measures.told)
     return app
 
 
@@ -229,6 +232,10 @@ class _Measures:
         Gauge("memory_bytes", "Resident memory", registry=self.registry).set_function(
             lambda: psutil.Process().memory_info().rss
         )
+
+    def told(self) -> Response:
+        """All of them, as Prometheus reads them."""
+        return Response(generate_latest(self.registry), media_type=CONTENT_TYPE_LATEST)
 
     async def count(self, request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
         """Time one request; unknown paths share one label, so that nobody can fill the memory with names."""
