@@ -155,7 +155,8 @@ def test_a_tile_has_no_edge_and_the_padding_comes_back(engine):
 def test_stop_ends_the_walk_with_what_was_expected_there(engine):
     events = list(engine.run(job("a red house --stop 50", steps=4, count=1)))
     last = events[-1]
-    assert [event.kind for event in events] == ["step", "step", "made"]
+    kinds = [event.kind for event in events if event.kind != "loading"]  # said by whichever test comes first
+    assert kinds == ["step", "step", "made"]
     assert (last.number, last.total, last.facts["reached"], last.facts["steps"]) == (2, 4, 2, 4)
 
 
