@@ -43,8 +43,11 @@ models: $(READY)
 	$(RUN) scripts/train_captioner.py
 	$(RUN) scripts/train_newcomers.py
 	$(RUN) scripts/train_loras.py
+	$(RUN) scripts/train_new_thing.py
+	$(RUN) scripts/train_mockups.py
 	$(RUN) scripts/train_style.py
 	$(RUN) scripts/train_composer.py
+	$(RUN) scripts/train_diagrams.py
 
 evaluate: $(READY)
 	$(RUN) scripts/evaluate.py

@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import statistics
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ MARKS = (25, 50, 100, 200, 400)  # evaluations of Gatys' loss at which the pictu
 FAIR = 100  # of these: later ones change its loss by less than half a percent, as the table of marks shows
 SHOWN = 64  # pictures that tell a style to the networks, and to Gatys beside them
 TAUGHT = dict(split="train", seed=52)  # those of the lessons in `train_style.py`
+TIMED = 5  # how often the quick ones paint each picture of Gatys, for their seconds
 READERS = ("text-to-image", "captioner", "clip", "tokenizer")  # what the denoiser's methods are made of
 HEAD = """# Style transfer, measured
 
@@ -33,7 +35,8 @@ layer; Gram matrices of all, against those of the one style picture that was sho
 one picture of 128 pixels, models loaded.  Brackets: 95 % bootstrap intervals.
 
 SDEdit and shared attention draw a picture again, up to {tries} times in all, where the captioner, which is not the
-judge, does not find in it what was told.
+judge, does not find in it what was told.  AdaIN's and the networks' seconds are medians of {timed} pictures, timed by turns
+between Gatys' pictures; his are medians too.
 
 """  # noqa: E501
 
@@ -200,9 +203,28 @@ def kept(args, name, pairs, *parts, **how):
     return row
 
 
-def painting(pairs, shown=None):
-    """Gatys to the end: the rows at each mark, and the loss it had there, as means over the pairs."""
-    strokes = {mark: [] for mark in MARKS}
+def quick():
+    """The methods of one pass, by the keys of their rows."""
+    return {"adain": dict(method="adain")} | {
+        f"network {name}": dict(method="network", style=name) for name in style.trained("network-")
+    }
+
+
+def clocked(pair, times):
+    """The quick methods by turns on one pair; their seconds go into `times`."""
+    for _ in range(TIMED):
+        for key, how in quick().items():
+            began = time.process_time()
+            style.transfer(pair.contents, **{"style": pair.styles} | how)
+            times.setdefault(key, []).append(time.process_time() - began)
+
+
+def painting(pairs, shown=None, times=None, marks=MARKS):
+    """Gatys to the last mark: a row for each, with the mean of the loss he had there and the median of his seconds.
+
+    times: where to put the seconds of the quick methods, which paint the same pictures between his.
+    """
+    strokes = {mark: [] for mark in marks}
     for k in range(len(pairs.names)):
         one, began, seen = pairs.part([k]), time.process_time(), []
 
@@ -210,12 +232,14 @@ def painting(pairs, shown=None):
             seen.append((stroke, time.process_time() - began))
 
         manner = one.styles if shown is None else shown
-        style.gatys(style.features(), one.contents, manner, steps=MARKS[-1], on_step=note)
-        for mark in MARKS:  # it ends by itself where no step makes the loss less
+        style.gatys(style.features(), one.contents, manner, steps=marks[-1], on_step=note)
+        if times is not None:
+            clocked(one, times)
+        for mark in marks:  # it ends by itself where no step makes the loss less
             strokes[mark].append(seen[min(mark, len(seen)) - 1])
     rows = {}
     for mark, some in strokes.items():
-        made, seconds = torch.cat([one.picture for one, _ in some]), sum(took for _, took in some) / len(some)
+        made, seconds = torch.cat([one.picture for one, _ in some]), statistics.median(took for _, took in some)
         rows[mark] = Row(f"Gatys, {mark} evaluations", made, seconds, pairs)
         rows[mark].found["loss"] = sum(one.loss for one, _ in some) / len(some)
     return rows
@@ -225,7 +249,7 @@ def rows_of(args, judges):
     """Every row of the table, by a short key; and Gatys' at each mark."""
     pairs = pairs_of(args.contents, PAINTED)
     slow, some = pairs.every(args.slow), pairs.every(args.redrawn)
-    found, marks = {}, {}
+    found, marks, times = {}, {}, {}
 
     def add(key, row):
         found[key] = judges.look(row)
@@ -238,7 +262,7 @@ def rows_of(args, judges):
         add(f"network {name}", run(f"transformation network, {name}", own, 1, method="network", style=name))
         add(f"adain {name}", run(f"AdaIN, {name} alone", own, 1, method="adain"))
     if args.slow:
-        marks = {mark: judges.look(row) for mark, row in painting(slow).items()}
+        marks = {mark: judges.look(row) for mark, row in painting(slow, times=times).items()}
         add("gatys", marks[FAIR])
         add("adain on gatys", run("AdaIN, the pairs of Gatys", slow, 1, method="adain"))
     if args.redrawn:
@@ -252,6 +276,9 @@ def rows_of(args, judges):
         if style.trained("adapter"):
             add("adapter", kept(args, "image-prompt adapter", some, "adapter", method="adapter"))
     add("new", run("AdaIN, a style never seen (sepia)", own_pairs(args.contents, "sepia"), 1, method="adain"))
+    for key in found if times else ():
+        if found[key].name.startswith(("AdaIN", "transformation network")):
+            found[key].seconds = statistics.median(times[key if key in times else "adain"])
     return found, marks
 
 
@@ -266,7 +293,8 @@ def own_pairs(contents, name):
 def one_style(args, judges, name, seconds):
     """A network beside Gatys, both told by the same pictures; style loss against the mean of unseen ones.
 
-    seconds: those of Gatys with one style picture; many cost him more than their mean would, which he is not told.
+    seconds: of both, as the large table has them; many style pictures cost Gatys more than their mean would, which
+    he is not told.
     """
     own = own_pairs(max(1, args.slow // 2), name)
     shown = drawn(scenes.samples(SHOWN, **TAUGHT), [name] * SHOWN)
@@ -274,9 +302,9 @@ def one_style(args, judges, name, seconds):
     with torch.no_grad():
         aim = {layer: each.mean(0, keepdim=True) for layer, each in style.grams(judges.fixed(unseen)).items()}
     own = replace(own, aim=aim)
-    rows = [run(f"network, {name}", own, 1, method="network", style=name), *painting(own, shown).values()]
-    rows = [judges.look(row) for row in rows if "Gatys" not in row.name or f" {FAIR} " in row.name]
-    rows[1].seconds = seconds
+    rows = [run(f"network, {name}", own, 1, method="network", style=name)]
+    rows = [judges.look(row) for row in (*rows, *painting(own, shown, marks=(FAIR,)).values())]
+    rows[0].seconds, rows[1].seconds = seconds
     rows += [judges.look(Row("control: identity", own.contents, None, own))]
     return [(name, row.name, *told(row)[1:], len(own.names)) for row in rows], ratios(rows[0], rows[1])
 
@@ -374,12 +402,13 @@ def main():
 def written(args, judges, rows, marks):
     """The page."""
     machine = f"{runtime.summary()}; seconds are those of the processor, not of the clock"
-    facts = dict(tries=style.TRIES, contents=args.contents, styles=len(PAINTED), pairs=len(rows["adain"].made))
+    facts = dict(contents=args.contents, styles=len(PAINTED), pairs=len(rows["adain"].made))
+    facts |= dict(timed=TIMED * args.slow, tries=style.TRIES)
     text = HEAD.format(machine=machine, **facts)
     text += table(["method", "pairs", *COLUMNS, "seconds"], [[row.name, *told(row)] for row in rows.values()])
     lines, reached = [], {}
     for name in style.trained("network-") if args.slow else ():
-        more, reached[name] = one_style(args, judges, name, marks[FAIR].seconds)
+        more, reached[name] = one_style(args, judges, name, (rows[f"network {name}"].seconds, marks[FAIR].seconds))
         lines += more
     text += "\n\n## Asked and reached\n\n" + table(["figure", "asked", "reached"], asked(rows, reached))
     if marks:

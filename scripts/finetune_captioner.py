@@ -1,4 +1,25 @@
-"""What pretrained halves are worth: a captioner from 100, 1,000 and 10,000 labelled pictures, or from nothing."""
+"""What pretrained halves are worth: a captioner from 100, 1,000 and 10,000 labelled pictures, or from nothing.
+
+Tried, to get more out of 2,000 labelled pictures in the same time (one seed, 200 validation scenes, seconds of one
+core; "joint × 3": the new attention at three times the rate, batches of 32 captions of like length, little padding):
+
+    recipe                                                     seconds    exact scene
+    as below, 100 steps                                          31         0.11
+    as below, 100 steps, what the eyes see whitened              33         0.03
+    joint × 3, 160 steps                                         26         0.49
+    joint × 6, at half the rate, in bfloat16, 160 steps          23         0.39
+    joint × 3, begun from a ridge of words on patches, 160       27         0.49
+    joint × 3, all but joint, words and norms frozen             23         0.48
+    joint × 3, batches of 16, 300 steps                          31         0.50
+    joint × 3, the place of each patch added, 300 steps          46         0.53
+    joint × 3, half the patches a step, pairs twice as often     48         0.47
+    joint × 3, 420 steps                                         66         0.54
+
+Quicker steps meet the same end: of test scenes the last of these tells nine in ten single things exactly, half of those
+with several of a kind, and one pair in seven.  A linear probe on these labels hardly reads pairs from what the frozen
+eyes say of a whole picture, either (the first name 0.36, the relation 0.62; names of scenes of one kind 0.93), nor from
+a patch where it lies.  The shipped captioner's eyes were trained with it, on thirty times as many scenes and more.
+"""
 
 import torch
 

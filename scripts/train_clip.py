@@ -13,7 +13,9 @@ from torch.nn import functional as F
 from aigc_course import evaluation, losses, models, runtime, scenes, training
 
 KIN = 4  # scenes in a batch that differ from one another in one fact or two
+GREY = 4  # one family in so many loses its colours: what a thing is must be seen in its shape alone
 SHIFT = 4  # pixels by which a picture may be moved, across and down
+COLOUR = 3  # channels of `models.meaning`, its last, that tell a colour
 SIDE = 8  # patches on each side of a picture
 WEIGHT = 5.0  # of the error in what is where, beside the contrastive nats
 CARD = """# clip
@@ -30,7 +32,7 @@ tokenizer = AutoTokenizer.from_pretrained("data/models/clip")
 |---|---|
 | class | `CLIPModel`, a ViT and a text encoder of {layers} layers each, {parameters:,} numbers in half precision |
 | data | drawn training scenes, each shifted by up to {shift} pixels anew, full captions told anew in each pass, half of them Chinese |
-| objective | contrastive, captions of the same facts are left out.  Scenes come by fours that differ in one fact each, so that no fact can be overlooked; and each patch is asked what is there (`models.meaning`), by a layer that is then dropped |
+| objective | contrastive, captions of the same facts are left out.  Scenes come by fours that differ in one fact each, so that no fact can be overlooked; and each patch is asked what is there (`models.meaning`), by a layer that is then dropped; one family in {grey} is shown without colours, and asked only that, so that a shape is known whatever its colour |
 | training | {shown:,} pictures, Muon, {minutes:.0f} minutes; each run below starts from the one before |
 | remade by | `python scripts/train_clip.py`, then again with `--go-on` |
 | licence | code Apache-2.0, weights CC BY 4.0 |
@@ -134,16 +136,28 @@ class Told:
         }
 
 
+def greyed(pictures, count):
+    """The first `count` pictures without colours, the others as they are: in [-1, 1]."""
+    looks = pictures.float() / 127.5 - 1
+    weights = looks.new_tensor([0.299, 0.587, 0.114])[:, None, None]
+    return torch.cat([(looks[:count] * weights).sum(1, keepdim=True).expand(-1, 3, -1, -1), looks[count:]])
+
+
+def misplaced(said, where, grey):
+    """The squared error of what each patch says is there, (B, 1 + 64, `MEANING`); no colour is asked of the first."""
+    error = (said[:, 1:].float().transpose(1, 2).unflatten(2, (SIDE, SIDE)) - where).square()
+    return torch.cat([error[:grey, :-COLOUR].flatten(), error[grey:].flatten()]).mean()
+
+
 def objective(model, batch):
-    """The contrastive loss of one batch, and the squared error of what each patch says is there."""
-    clip = model["clip"]
-    seen = clip.vision_model(batch["pictures"].float() / 127.5 - 1)
-    pictures = clip.visual_projection(seen.pooler_output)
-    words = clip.text_projection(clip.text_model(batch["tokens"]).pooler_output)
-    where = model["where"](seen.last_hidden_state[:, 1:]).float().transpose(1, 2).unflatten(2, (SIDE, SIDE))
+    """The contrastive loss of the coloured pictures, and the squared error of what each patch says is there."""
+    clip, grey = model["clip"], len(batch["pictures"]) // GREY // KIN * KIN
+    seen = clip.vision_model(greyed(batch["pictures"], grey))
+    pictures = clip.visual_projection(seen.pooler_output[grey:])
+    words = clip.text_projection(clip.text_model(batch["tokens"][grey:]).pooler_output)
     scale = clip.logit_scale.clamp(max=4.6).exp()
-    together = losses.contrastive(pictures.float(), words.float(), scale, batch["same"])
-    return together + WEIGHT * (where - batch["where"]).square().mean()
+    together = losses.contrastive(pictures.float(), words.float(), scale, batch["same"][grey:, grey:])
+    return together + WEIGHT * misplaced(model["where"](seen.last_hidden_state), batch["where"], grey)
 
 
 @torch.no_grad()
@@ -271,7 +285,7 @@ def main():
     print(rows)
     recipe = [*(models.recipe_of("clip") if args.go_on else []), ran(args, history)]
     facts = dict(rows=rows, width=clip.config.projection_dim, layers=clip.config.vision_config.num_hidden_layers)
-    facts |= dict(parameters=sum(p.numel() for p in clip.parameters()), count=args.count, shift=SHIFT)
+    facts |= dict(parameters=sum(p.numel() for p in clip.parameters()), count=args.count, shift=SHIFT, grey=GREY)
     models.save(clip, "clip", CARD.format(**facts, **told(recipe)), tokenizer, recipe)
 
 

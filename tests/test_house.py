@@ -10,7 +10,7 @@ REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "aigc_course"
 ROOMS = (
     "runtime plotting scenes coco models diffusion losses training sampling evaluation "
-    "lora adaptation memory parallel style music studio serving checks"
+    "lora adaptation memory parallel style music studio serving applications checks"
 ).split()
 VAGUE = {"utils", "util", "helpers", "misc", "core", "config", "common"}
 PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "torch.save", "torch.load"}

@@ -10,7 +10,8 @@ from studio_jobs import picture, tiny, tiny_pipeline
 
 from aigc_course import models, runtime, sampling, scenes, studio, style
 from aigc_course.studio import Engine, JobSpec, Recipe, StudioError, canvas, png, walk
-from aigc_course.studio.why import recording, tokens_of
+from aigc_course.studio.spelling import heard, split_words, tokens_of
+from aigc_course.studio.why import recording
 
 PARENT, OTHER = "000001-00000000", "000002-00000000"
 
@@ -270,6 +271,10 @@ def test_describe_draws_captions_with_a_seed_each(engine):
     spec = JobSpec(action="describe", parent=PARENT, seed=0, count=3)
     first, again = ([event.answer for event in engine.run(spec)][-1] for _ in range(2))
     assert first == again and len(first) == 3 and all(scenes.read_caption(text) for text in first)
+    cancel = threading.Event()
+    some = [event for event in engine.run(spec, cancel) if event.kind != "step" or cancel.set()]
+    assert [event.answer for event in some] == [first[:1]]
+    assert not list(engine.run(spec, cancel))  # no answer without a caption
 
 
 def test_shorten_weighs_every_word(engine):
@@ -314,6 +319,40 @@ def test_words_know_their_tokens():
         found = dict(tokens_of(tokenizer, text))
         read = range(1, len(tokenizer(text).input_ids) - 1)  # without the marks of beginning and end
         assert all(found.values()) and {i for tokens in found.values() for i in tokens} == set(read)
+
+
+LONG = "a red house and a blue tree " * 6 + "in a meadow"
+
+
+@pytest.mark.parametrize("text", [LONG, "草地上一座红色的房子" * 6, "a" * 900, "!" * 900])
+def test_what_is_heard_fits_and_one_word_more_would_not(text):
+    tokenizer = tiny_pipeline().tokenizer
+    start, rest = heard(tokenizer, text)
+    room = tokenizer.model_max_length
+    assert text.startswith(start) and text.endswith(rest) and rest
+    assert len(tokenizer(start).input_ids) <= room
+    more = [text[:stop] for _, _, stop in split_words(text) if stop > len(start)]
+    assert not more or len(tokenizer(more[0], verbose=False).input_ids) > room
+    assert heard(tokenizer, start) == (start, "")
+    assert all(max(tokens) < room - 1 for _, tokens in tokens_of(tokenizer, text))
+
+
+def test_words_that_are_not_heard_are_named_and_nothing_goes_to_stderr(engine, monkeypatch, capfd):
+    tokenizer = tiny_pipeline().tokenizer
+    monkeypatch.setattr(tokenizer, "deprecation_warnings", {})  # it warns once; another test may have been before
+    spec = job(LONG, count=1, negative="a cat " * 30)
+    events = list(engine.run(spec))
+    said = [event.sentence for event in events if event.kind == "note"]
+    (start, rest), room = heard(tokenizer, LONG), tokenizer.model_max_length
+    assert len(said) == 2 and f"“{rest}” is not heard: the model reads {room} tokens" in said[0] and "meadow" in rest
+    assert "cat" in said[1]
+    short = job(start, count=1, negative=heard(tokenizer, "a cat " * 30)[0])
+    assert np.array_equal(arrays(events[-1]), arrays(made(engine, short)))
+    told = [event.answer for event in engine.explain(spec)][-1]
+    assert told.words == tuple(word for word, _, _ in split_words(start))
+    weighed = list(engine.run(spec.with_(action="shorten")))
+    assert weighed[-1].answer.words == told.words and sum(event.kind == "note" for event in weighed) == 1
+    assert capfd.readouterr().err == "" and not tokenizer.deprecation_warnings
 
 
 def test_a_preview_is_close_to_the_decoded_picture():
@@ -369,7 +408,7 @@ def test_replay_makes_the_same_picture_and_says_why_it_does_not(engine):
     close = replay(png.write(brighter, told), engine)
     assert close.verdict == "close" and "not those that were saved" in close.sentence
     other = replay(png.write(picture(0, (128, 128)), told), engine)
-    assert other.verdict == "different"
+    assert other.verdict == "different" and "e+" not in other.sentence
     lied = replay(kept(engine, spec, models={"text-to-image": "ffffffffffff"}, threads=99)[1], engine)
     assert lied.verdict == "identical" and "is another one" in lied.sentence and "99 then" in lied.sentence
     moved = replay(png.write(before, Recipe(told.spec.with_(seed=1), 1, told.facts)), engine)
@@ -397,17 +436,21 @@ def test_a_picture_that_was_cancelled_is_replayed_to_the_same_step(engine):
 
 
 def test_what_is_missing_is_said_with_a_next_step(engine):
-    with pytest.raises(StudioError, match="there is no LoRA 'nobody'; use one of: chalk, robot"):
+    with pytest.raises(StudioError, match="there is no LoRA 'nobody'; use one of: chalk, mockup, robot"):
         made(engine, job("a house --lora nobody"))
     with pytest.raises(StudioError, match="there is no gallery"):
         made(Engine(tiny), job(action="vary", parent=PARENT))
-    with pytest.raises(ValueError, match="tokens longer"):
-        made(engine, job("a red house " * 20))
     with pytest.raises(StudioError, match="too many for this model; stay below 256 × 256"):
         made(engine, job("a house", width=1024, height=1024))
     empty = Engine(lambda name: models.load("no such model"))
     with pytest.raises(StudioError, match="restore data/models as it was cloned"):
         made(empty, job("a house"))
+
+
+def test_an_error_is_told_in_its_two_halves():
+    both, one = (StudioError.of(ValueError(text), "ask again") for text in ("it is  gone; copy it", "it is gone"))
+    assert (both.sentence, both.fix, one.sentence, one.fix) == ("it is gone", "copy it", "it is gone", "ask again")
+    assert StudioError.of(KeyError(), "ask again").sentence == "KeyError"
 
 
 def test_the_room_style_carries_a_style_over_and_what_it_refuses_is_said(monkeypatch):

@@ -28,7 +28,7 @@ def own(name):
 @pytest.fixture(autouse=True)
 def few_pictures(monkeypatch):
     """Two pictures in one step are enough to count."""
-    monkeypatch.setattr(studio.engine, "MEASURED", dict(steps=1, count=2, stop=100.0))
+    monkeypatch.setattr(savings, "MEASURED", dict(steps=1, count=2, stop=100.0))
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from studio_jobs import ALL_JOBS, LINE_JOBS, MANY, SIGNS, TEXTS
 
 from aigc_course import studio
 from aigc_course.studio import JobSpec, LoRA, Part, PromptError
-from aigc_course.studio.job import LONGEST_TEXT, PICTURE_ID
+from aigc_course.studio.claims import LONGEST_TEXT, PICTURE_ID
 
 # --- round trips ------------------------------------------------------------------------------------------
 

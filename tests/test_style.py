@@ -1,13 +1,16 @@
 """Style: statistics that forget places, losses, tiles, and one signature for every method."""
 
 import io
+from contextlib import nullcontext
+from copy import deepcopy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from aigc_course import losses, models, runtime, sampling, scenes, style
+from aigc_course import diffusion, losses, models, runtime, sampling, scenes, style
 from aigc_course.style import adapter, adaptive, methods, network, redrawing, tiles
 
 
@@ -289,8 +292,6 @@ def test_sharing_nothing_is_plain_attention_and_the_reference_is_never_changed(u
 
 
 def test_an_adapter_of_scale_zero_changes_nothing_and_leaves_no_trace(unet, tmp_path):
-    from types import SimpleNamespace
-
     from diffusers.loaders import IPAdapterMixin
 
     z, text, vector = noise(2, *models.LATENT), noise(2, 8, models.TEXT[1]), noise(2, 1, 12)
@@ -326,18 +327,42 @@ def test_an_adapter_is_kept_with_its_eye_and_loads_without_a_word(unet, tmp_path
         torch.testing.assert_close(again[part], values, rtol=1e-3, atol=1e-3)
 
 
-def test_an_adapter_learns_alone(unet):
+def test_an_adapter_learns_alone_and_from_what_the_teacher_is_told(unet):
+    teacher, schedule = deepcopy(unet), diffusion.Schedule.from_scheduler(models.scheduler())
     learning = style.put_adapter(unet, style.new_adapter(unet, 12, runtime.generator(0)))
-    from aigc_course import diffusion
+    text, told = noise(2, 2, 8, models.TEXT[1]).unbind()
+    batch = dict(z=noise(2, *models.LATENT), text=text, vector=noise(2, 12), focus=torch.ones(1))
 
-    schedule = diffusion.Schedule.from_scheduler(models.scheduler())
-    batch = dict(z=noise(2, *models.LATENT), text=noise(2, 8, models.TEXT[1]), vector=noise(2, 12), focus=None)
-    adapter.objective(unet, batch, schedule, runtime.generator(0)).backward()
+    def loss(told):
+        return adapter.objective(unet, batch | dict(told=told), schedule, runtime.generator(0), teacher)
+
+    loss(told).backward()
     assert {id(p) for p in learning} == {id(p) for p in unet.parameters() if p.requires_grad}
-    assert all(p.grad is not None for p in learning)
+    assert all(p.grad is not None for p in learning) and all(p.grad is None for p in teacher.parameters())
+    for processor in unet.attn_processors.values():
+        processor.scale = [0.0]
+    assert loss(text) < 1e-9 < 1e-4 < loss(told)
     unet.set_default_attn_processor()
     unet.encoder_hid_proj = None
     unet.register_to_config(encoder_hid_dim_type=None)
+
+
+def test_each_content_is_redrawn_beside_its_own_style_picture_alone(monkeypatch):
+    asked, found = [], noise(2, 12)
+
+    def redraw(pipe, content, prompts, ip_adapter_image_embeds, seed, **_):
+        asked.append((len(content), len(prompts), ip_adapter_image_embeds[0], seed))
+        return content
+
+    monkeypatch.setattr(redrawing, "redraw", redraw)
+    monkeypatch.setattr(adapter, "vectors", lambda tower, pictures: found)
+    monkeypatch.setattr(adapter, "adapted", lambda *_: nullcontext())
+    tower, contents = SimpleNamespace(config=SimpleNamespace(image_size=32)), pictures(2)
+    made = style.by_picture(None, contents, [None, None], pictures(2, seed=1), {}, tower, seed=5)
+    torch.testing.assert_close(made, contents)
+    assert [(many, words, seed) for many, words, _, seed in asked] == [(1, 1, 5), (1, 1, 6)]
+    for (_, _, seen, _), vector in zip(asked, found, strict=True):  # nothing first, for guidance
+        torch.testing.assert_close(seen, torch.stack([torch.zeros(12), vector])[:, None])
 
 
 # --- words ------------------------------------------------------------------------------------------------

@@ -251,11 +251,13 @@ def teach(
     batch: int = 8,
     learning_rate: float = 1e-3,
     seed: int = 0,
-    progress: bool = True,
+    remember: int | None = None,
+    **fit: Any,
 ) -> training.History:
     """Train what can learn in denoiser and text encoder on a lesson; with `prior`, on what is remembered as well.
 
     The loss is `losses.denoising`, as the model itself was trained, or `losses.prior_preservation` with its weight.
+    remember: pictures of `prior` in a step, None: half of `batch`;  fit: what else `training.fit` is told.
     """
     schedule = diffusion.Schedule.from_scheduler(pipe.scheduler)
 
@@ -270,31 +272,30 @@ def teach(
         return losses.prior_preservation(pipe.unet, given(both["own"]), given(both["prior"]), weight, **how)
 
     parts = nn.ModuleDict({"denoiser": pipe.unet, "text encoder": pipe.text_encoder})
-    batches = _Batches(pipe.tokenizer, own, prior, batch, runtime.generator(seed))
-    dials = dict(
-        learning_rate=learning_rate,
-        precision=runtime.training_precision(),
-        generator=runtime.generator(seed, pipe.device),
-        progress=progress,
-    )
-    return training.fit(parts, batches, loss, steps, **dials)
+    batches = _Batches(pipe.tokenizer, own, prior, batch, max(1, batch // 2 if remember is None else remember), seed)
+    fit = dict(precision=runtime.training_precision(), generator=runtime.generator(seed, pipe.device)) | fit
+    return training.fit(parts, batches, loss, steps, learning_rate=learning_rate, **fit)
 
 
-@dataclass(frozen=True)
 class _Batches:
-    """Batches without end: latents and tokens of the lesson and, if there are any, of what is remembered."""
+    """Batches without end: latents and tokens of the lesson and, if there are any, of what is remembered.
 
-    tokenizer: Any
-    own: Lesson
-    prior: Lesson | None
-    size: int
-    generator: torch.Generator
+    They keep their place, which is the state of the generator that chooses.
+    """
+
+    def __init__(self, tokenizer: Any, own: Lesson, prior: Lesson | None, size: int, remember: int, seed: int):
+        self.tokenizer, self.generator = tokenizer, runtime.generator(seed)
+        self.parts = {"own": (own, size)} | ({"prior": (prior, remember)} if prior else {})
 
     def __iter__(self) -> Iterator[dict]:
         while True:
-            yield {"own": self._some(self.own, self.size)} | (
-                {"prior": self._some(self.prior, max(1, self.size // 2))} if self.prior else {}
-            )
+            yield {name: self._some(*part) for name, part in self.parts.items()}
+
+    def state_dict(self) -> dict[str, list[int]]:
+        return {"generator": self.generator.get_state().tolist()}
+
+    def load_state_dict(self, state: dict[str, list[int]]) -> None:
+        self.generator.set_state(torch.tensor(state["generator"], dtype=torch.uint8))
 
     def _some(self, told: Lesson, size: int) -> dict[str, Tensor]:
         chosen = torch.randint(len(told.latents), (size,), generator=self.generator)

@@ -4,7 +4,9 @@ from aigc_course.scenes.captions import caption, entropy, marked_caption, paraph
 from aigc_course.scenes.datasets import Sample, SceneStream, pictures, pictures_as_bytes, sample, samples
 from aigc_course.scenes.drawing import boxes, draw, masks
 from aigc_course.scenes.export import export_coco, import_coco, run_lengths
+from aigc_course.scenes.families import Family
 from aigc_course.scenes.likelihood import probability, surprise
+from aigc_course.scenes.mockups import MOCKUPS, Mockup
 from aigc_course.scenes.newcomers import NEW_STYLES, NEW_THINGS, draw_new, new_caption, new_pictures
 from aigc_course.scenes.scene import (
     SPLITS,
@@ -24,6 +26,7 @@ __all__ = [
     "BACKGROUNDS",
     "COLOURS",
     "LANGUAGES",
+    "MOCKUPS",
     "NEW_STYLES",
     "NEW_THINGS",
     "RELATIONS",
@@ -32,7 +35,9 @@ __all__ = [
     "STYLES",
     "THINGS",
     "Facts",
+    "Family",
     "Group",
+    "Mockup",
     "Sample",
     "Scene",
     "SceneStream",

@@ -17,8 +17,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException
 
-from aigc_course import models, studio
-from aigc_course.studio import canvas, png, telling
+from aigc_course import studio
+from aigc_course.studio import png, telling
 
 PICTURES = ("image/png", "image/jpeg")
 
@@ -191,16 +191,7 @@ def _read_picture(request: Request, body: bytes) -> Any:
 
 def _captions(engine: Any, picture: Any, cancel: Any) -> Any:
     """Four captions, in the worker."""
-    for name in ("captioner", "tokenizer"):
-        yield from engine.loading(name)
-    eyes, tokenizer = engine.model("captioner"), engine.model("tokenizer")
-    pixels = canvas.to_tensor(canvas.fitted(picture.convert("RGB"), (models.PICTURE,) * 2))[None]
-    captions = []
-    for seed in range(4):
-        if cancel is not None and cancel.is_set():
-            return
-        captions.append(telling.caption(eyes, tokenizer, pixels, seed))
-    yield studio.Event("told", answer=captions)
+    return telling.captions(engine, picture, range(4), cancel)
 
 
 # --- what goes out ------------------------------------------------------------------------------------------

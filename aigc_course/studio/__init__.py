@@ -4,8 +4,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from aigc_course.studio.desk import Made, Studio, here, imagine, replay
-from aigc_course.studio.engine import STRONG, SUBTLE, Engine, fingerprint, scale_of, steps_of, strength_of
+from aigc_course.studio.dials import STRONG, SUBTLE, scale_of, steps_of, strength_of
+from aigc_course.studio.engine import Engine
 from aigc_course.studio.events import ENDS, KINDS, Event, StudioError, progress
+from aigc_course.studio.facts import fingerprint
 from aigc_course.studio.gallery import Entry, Gallery
 from aigc_course.studio.job import ACTIONS, LIMITS, JobSpec, LoRA, Part, shape_of
 from aigc_course.studio.known import Unknown, unknown, vocabulary

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import ipywidgets as widgets
 
 from aigc_course.studio import looks
-from aigc_course.studio.engine import STRENGTHS, STRONG
+from aigc_course.studio.dials import STRENGTHS, STRONG
 from aigc_course.studio.gallery import Entry
 from aigc_course.studio.job import DIRECTIONS, JobSpec, Part
 from aigc_course.studio.prompt import parse, to_line
@@ -72,7 +73,7 @@ class Bench:
             on("As image prompt", "use-image", lambda: self._use("add_image"), "begin the next pictures from this one"),
             on("As style", "use-style", lambda: self._use("add_style"), "carry its style over to the next pictures"),
             on("As prompt", "use-prompt", self._use_prompt, "put its prompt and settings into the form"),
-            on("Add to blend", "add-to-blend", lambda: self.board.add_to_blend(self.entry.id), "one of 2 to 5"),
+            on("Add to blend", "add-to-blend", lambda: self.board.blend.add(self.entry.id), "one of 2 to 5"),
         )
         look = looks.row(
             on("Describe", "describe", self._describe, "four captions by the captioner"),
@@ -99,15 +100,14 @@ class Bench:
     def _pan(self) -> Any:
         def pan(way: str) -> Any:
             tip = f"paint on, {way} of the picture" if way in ("left", "right") else f"paint on, {way}wards"
-            do = lambda: self._ask(action="pan", direction=way)  # noqa: E731
-            return self.board.on(f"Pan {way}", f"pan-{way}", do, tip)
+            return self.board.on(f"Pan {way}", f"pan-{way}", partial(self._ask, action="pan", direction=way), tip)
 
         return looks.row(*map(pan, DIRECTIONS))
 
     def _zoom(self) -> Any:
         self.zoom = looks.named(_share("Wider view", 1, 2, 1.5), "zoom", "how many times wider the view gets")
-        do = lambda: self._ask(action="zoom", zoom=self.zoom.value)  # noqa: E731
-        return looks.row(self.zoom, self.board.on("Zoom out", "zoom-out", do, "paint what surrounds the picture"))
+        tip = "paint what surrounds the picture"
+        return looks.row(self.zoom, self.board.on("Zoom out", "zoom-out", self._do_zoom, tip))
 
     def _inpaint(self) -> Any:
         self.across = looks.named(_range("Left, right"), "inpaint-across", "left and right edge, in pixels")
@@ -149,6 +149,9 @@ class Bench:
 
     def _do_redraw(self) -> None:
         self._ask(action="img2img", strength=self.strength.value)
+
+    def _do_zoom(self) -> None:
+        self._ask(action="zoom", zoom=self.zoom.value)
 
     def _do_inpaint(self) -> None:
         if not self._has_region():

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,8 @@ import ipywidgets as widgets
 from aigc_course.studio import looks
 from aigc_course.studio.bench import Bench
 from aigc_course.studio.desk import Studio, here
-from aigc_course.studio.engine import STRONG, SUBTLE
-from aigc_course.studio.events import Event, StudioError
+from aigc_course.studio.dials import STRONG, SUBTLE
+from aigc_course.studio.events import Event, StudioError, trace
 from aigc_course.studio.form import EXAMPLE, Form
 from aigc_course.studio.gallery import Entry, Gallery
 from aigc_course.studio.history import History
@@ -28,6 +26,7 @@ from aigc_course.studio.job import JobSpec
 from aigc_course.studio.marks import PromptError
 from aigc_course.studio.prompt import to_line
 from aigc_course.studio.stage import SCREEN, Grid, Now
+from aigc_course.studio.tabs import Tabs
 from aigc_course.studio.workshop import Blend, Files, Machine, Shorten
 
 
@@ -133,7 +132,7 @@ class Board:
         elif isinstance(error, (ValueError, RuntimeError)):
             self.now.fail(str(error))
         else:
-            self.now.fail("that did not work", "see the details", "".join(traceback.format_exception(error))[-4000:])
+            self.now.fail("that did not work", "see the details", trace(error))
 
     # --- clicks ---
 
@@ -158,10 +157,6 @@ class Board:
     def why(self, picture: str) -> None:
         """Open the panel that explains a picture."""
         self.attempt(lambda: self.tabs.open("why").show(picture), alone=False)
-
-    def add_to_blend(self, picture: str) -> None:
-        """Into the tray."""
-        self.blend.add(picture)
 
     def _do_to_tile(self, action: str, picture: str | None) -> None:
         self.attempt(lambda: self._on_tile(action, picture), alone=action != "why")
@@ -230,57 +225,6 @@ class Board:
         self.imprint.display()
 
 
-# --- tabs, each filled when it is first opened ----------------------------------------------------------------
-
-
-class Tabs:
-    """History and tools; panels that are not seen are not made."""
-
-    def __init__(self, board: Board):
-        self.board, self._panels = board, {}
-        tools = looks.named(widgets.VBox([board.blend.box, board.shorten.box, board.files.box]), "tools")
-        self.names = ["history", "tools", *PANELS]
-        self._empty = {name: looks.named(widgets.VBox(), f"tab-{name}") for name in PANELS}
-        children = [board.history.box, tools, *self._empty.values()]
-        self.box = looks.named(widgets.Tab(children), "tabs")
-        for number, title in enumerate(["History", "Words and files", *(title for title, _ in PANELS.values())]):
-            self.box.set_title(number, title)
-        self.box.observe(lambda change: board.attempt(lambda: self._opened(change["new"])), "selected_index")
-
-    def _opened(self, number: int | None) -> None:
-        if number is not None and self.names[number] in PANELS:
-            self._panel(self.names[number])
-
-    def open(self, name: str) -> Any:
-        """Bring a tab to the front; its panel, if it is one."""
-        panel = self._panel(name) if name in PANELS else None
-        self.box.selected_index = self.names.index(name)
-        return panel
-
-    def _panel(self, name: str) -> Any:
-        if name not in self._panels:
-            from aigc_course.studio import panels
-
-            made = getattr(panels, PANELS[name][1])(self.board.desk, self.board.say)
-            if name == "plot":
-                made.line.value = self.board.form.line
-            self._panels[name] = made
-            self._empty[name].children = (made.box,)
-        return self._panels[name]
-
-    def close(self) -> None:
-        """Let the panels hear nothing more."""
-        for panel in self._panels.values():
-            getattr(panel, "close", lambda: None)()
-
-
-PANELS = {
-    "why": ("Why this picture?", "WhyPanel"),
-    "plot": ("X/Y/Z plot", "PlotPanel"),
-    "memory": ("Memory and model", "MemoryPanel"),
-}
-
-
 # --- where the last session ended -----------------------------------------------------------------------------
 
 
@@ -294,4 +238,4 @@ def _last_grid(gallery: Gallery) -> Sequence[Entry]:
 def _last_line(gallery: Gallery) -> str:
     """The prompt of the newest drawn picture, with a free seed; so nothing is lost with the kernel."""
     spec = next((one.spec for one in reversed(gallery.entries) if one.spec and one.spec.prompt), None)
-    return to_line(replace(spec, seed=None)) if spec else EXAMPLE
+    return to_line(spec.with_(seed=None)) if spec else EXAMPLE

@@ -18,8 +18,7 @@ from aigc_course.studio.events import Event, StudioError
 from aigc_course.studio.gallery import Entry, Gallery
 from aigc_course.studio.job import JobSpec
 from aigc_course.studio.queue import Queue
-from aigc_course.studio.replaying import Replay
-from aigc_course.studio.replaying import replay as _replay
+from aigc_course.studio.replaying import Replay, replaying
 from aigc_course.studio.savings import Savings
 
 
@@ -135,18 +134,12 @@ class Studio:
 
     def why(self, picture: str) -> Any:
         """An `Explanation` of a picture of the gallery; it is made again for that."""
-        entry = self.gallery.entry(picture)
-        if entry.spec is None or entry.spec.action == "upscale":
-            raise StudioError(f"{picture} was not drawn from words here", "choose a picture that the Studio has drawn")
+        entry = self.gallery.drawn(picture)
         return self._answer(entry.spec, lambda spec, cancel: self.engine.explain(spec, entry.number, cancel))
 
     def replay(self, source: Path | str | bytes) -> Replay:
         """Make the picture of a PNG again, in the worker, and compare."""
-
-        def run(spec: None, cancel: Any) -> Any:
-            yield Event("told", answer=_replay(source, self.engine, cancel))
-
-        return self._answer(None, run)
+        return self._answer(None, replaying(source, self.engine))
 
     def switch(self, model: str | None = None, savings: Savings | None = None, download: bool = False) -> str:
         """Another model or other savings for the jobs that are submitted from now on; at once, the id of a job.

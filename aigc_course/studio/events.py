@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,8 +22,9 @@ class Event:
 
     kind: one of `KINDS`;  job: its id;  number of total: steps;  sentence: for a person;  fix: what to do next, where
     something failed.  preview: a function that gives the pictures as the model expects them now, quick and rough.
-    pictures, facts: what was made and how;  entries: where the gallery keeps it;  answer: of `describe`, of
-    `shorten`, and to why;  seconds_left: a guess;  details: the traceback of an error;  memory: bytes held at the end.
+    pictures, facts: what was made and how;  entries: where the gallery keeps it;  answer: what was told:
+    captions, weighed words, an explanation, readings;  seconds_left: a guess;  details: the traceback of an error;
+    memory: bytes held at the end.
     """
 
     kind: str
@@ -58,6 +60,22 @@ class StudioError(Exception):
     def __init__(self, sentence: str, fix: str):
         self.sentence, self.fix = sentence, fix
         super().__init__(f"{sentence}; {fix}")
+
+    @classmethod
+    def of(cls, error: BaseException, fix: str) -> StudioError:
+        """Of an error, which here says "what is wrong; what to do".  fix: for one that only says the first."""
+        sentence, _, own = message(error).rpartition("; ")
+        return cls(sentence, own) if sentence else cls(own, fix)
+
+
+def message(error: BaseException) -> str:
+    """What an error says, on one line; the name of its kind where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def trace(error: BaseException) -> str:
+    """Where it was raised, for a fold; the end of it, if it is long."""
+    return "".join(traceback.format_exception(error))[-4000:]
 
 
 def progress(number: int, total: int, seconds_left: float | None) -> str:

@@ -17,8 +17,9 @@ from typing import Any
 from PIL import Image
 
 from aigc_course.studio import png
+from aigc_course.studio.claims import PICTURE_ID, check_id, parse_json
 from aigc_course.studio.events import StudioError
-from aigc_course.studio.job import PICTURE_ID, JobSpec, check_id, parse_json
+from aigc_course.studio.job import JobSpec
 
 INDEX = "index.jsonl"
 
@@ -79,6 +80,13 @@ class Gallery:
         if name not in self._entries:
             raise StudioError(f"the gallery has no picture {name}", "choose one that it shows")
         return self._entries[name]
+
+    def drawn(self, name: str) -> Entry:
+        """The entry of a picture that was drawn from words here, and so can be explained; others are refused."""
+        entry = self.entry(name)
+        if entry.spec is None or entry.spec.action == "upscale":
+            raise StudioError(f"{name} was not drawn from words here", "choose a picture that the Studio has drawn")
+        return entry
 
     def picture(self, name: str) -> Image.Image:
         """The pixels of one picture by its id."""

@@ -6,10 +6,11 @@ import json
 import math
 import re
 import secrets
-import unicodedata
 from dataclasses import asdict, dataclass, field, fields, replace
 from fractions import Fraction
 from typing import Any
+
+from aigc_course.studio.claims import LONGEST_TEXT, check_id, number, parse_json, tidy
 
 SCHEMA = 1
 DRAWS = ("imagine", "vary", "upscale", "img2img", "inpaint", "pan", "zoom", "blend", "branch")
@@ -17,9 +18,8 @@ TELLS = ("describe", "shorten")  # these answer in words, and leave no picture
 ACTIONS = DRAWS + TELLS
 NEEDS_PICTURE = ("vary", "upscale", "img2img", "inpaint", "pan", "zoom", "describe")  # of a parent
 DIRECTIONS = ("left", "right", "up", "down")
-PICTURE_ID = re.compile(r"[0-9]{6,9}-[0-9a-f]{8}")  # how the gallery names a picture; a job never holds a path
 LORA_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
-LONGEST_TEXT, LONGEST_JSON, MOST = 1000, 20_000, 8  # characters of a prompt, of a job's JSON; parts, LoRAs, pictures
+LONGEST_JSON, MOST = 20_000, 8  # characters of a job's JSON; parts, LoRAs, pictures
 LARGEST_SEED, SIDES, STRIDE = 2**32 - 1, (32, 2048), 8  # a latent's place is 8 × 8 pixels
 
 LIMITS = {  # least, most, whole numbers only
@@ -53,7 +53,7 @@ class Part:
         object.__setattr__(self, "text", tidy(self.text, "a part of the prompt"))
         if not self.text:
             raise ValueError("a part of the prompt has no words; write some, or leave the part out")
-        _number("weight of a part", self.weight, -100, 100, False)
+        number("weight of a part", self.weight, -100, 100, False)
         object.__setattr__(self, "weight", float(self.weight))
 
 
@@ -67,7 +67,7 @@ class LoRA:
     def __post_init__(self):
         if not isinstance(self.name, str) or not LORA_NAME.fullmatch(self.name):
             raise ValueError(f"{self.name!r:.80} cannot name a LoRA; use small letters, digits and _, such as 'chalk'")
-        _number(f"weight of {self.name}", self.weight, -2, 2, False)
+        number(f"weight of {self.name}", self.weight, -2, 2, False)
         object.__setattr__(self, "weight", float(self.weight))
 
 
@@ -124,7 +124,7 @@ class JobSpec:
             value = getattr(self, name)
             if value is None and name in _OPTIONAL:
                 continue
-            _number(name, value, least, most, whole)
+            number(name, value, least, most, whole)
             object.__setattr__(self, name, int(value) if whole else float(value))
         for name in ("tile", "fast"):
             if not isinstance(getattr(self, name), bool):
@@ -271,54 +271,6 @@ def _item(kind: type, value: Any, name: str) -> Any:
     if names[0] not in value:
         raise ValueError(f"an item of {name} has no {names[0]!r}; was the text changed?")
     return kind(**value)
-
-
-def _number(name: str, value: Any, least: float, most: float, whole: bool) -> None:
-    kinds = (int,) if whole else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:
-        kind = "a whole number" if whole else "a number"
-        raise ValueError(f"{name} is {value!r:.40}; give {kind} from {least} to {most}")
-
-
-def tidy(text: Any, name: str = "the text") -> str:
-    """Text with white space as single spaces; control characters and half characters are refused, and great length."""
-    if not isinstance(text, str):
-        raise ValueError(f"{name} is {text!r:.40}; give text")
-    if len(text) > LONGEST_TEXT:
-        raise ValueError(f"{name} has {len(text)} characters; shorten it to {LONGEST_TEXT}")
-    text = " ".join(text.split())
-    odd = next((c for c in text if unicodedata.category(c) in ("Cc", "Cs")), None)
-    if odd is not None:
-        raise ValueError(f"{name} holds a control character, U+{ord(odd):04X}; delete it")
-    return text
-
-
-def check_id(name: Any) -> str:
-    """The id of a picture in a gallery, or a sentence; no path can look like one."""
-    if not isinstance(name, str) or not PICTURE_ID.fullmatch(name):
-        raise ValueError(f"{name!r:.80} names no picture; use an id of the gallery, such as 000012-0a1b2c3d")
-    return name
-
-
-def parse_json(text: Any, longest: int) -> Any:
-    """Strict JSON of limited length: no NaN, no field twice, nothing nested without end."""
-    if not isinstance(text, str) or len(text) > longest:
-        raise ValueError(f"the JSON is longer than {longest} characters, or no text; it was not made by this course")
-    try:
-        return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"the JSON cannot be read ({str(error)[:80]}); was the text changed?") from None
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    told = dict(pairs)
-    if len(told) < len(pairs):
-        raise ValueError("a field is there twice")
-    return told
 
 
 def ratio_near(w: int, h: int) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from aigc_course import scenes
 from aigc_course.scenes.vocabulary import ALSO_READ, WORDS
+from aigc_course.studio.job import JobSpec
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,12 @@ def unknown(text: str, also: Sequence[str] = (), most: int = 3) -> list[Unknown]
             stands = re.search(re.escape(word).join(edges), low)
             found[word] = Unknown(word, stands.start() if stands else 0, _near(word, most))
     return list(found.values())
+
+
+def unknown_to(spec: JobSpec) -> list[Unknown]:
+    """All that a job says and that has no picture, but for what its LoRAs have taught."""
+    taught = [word for one in spec.loras for word in one.name.split("_")]
+    return unknown(f"{spec.words} {spec.negative} {spec.then}", taught)
 
 
 def _joined(words: list[str], text: str) -> list[str]:

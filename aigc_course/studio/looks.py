@@ -76,6 +76,7 @@ STYLE = """<style>
 .aigc-bars .aigc-bar { height: 9px; border-radius: 3px; background: var(--jp-brand-color1, Highlight); }
 </style>"""
 
+LABEL = {"description_width": "84px"}  # of the form's controls: how wide their words are
 SOON = "your picture comes here"
 
 

@@ -10,12 +10,13 @@ import ipywidgets as widgets
 
 from aigc_course import models, runtime
 from aigc_course.studio import looks, prompt
+from aigc_course.studio.cast import FAST, MODEL
 from aigc_course.studio.desk import Studio
-from aigc_course.studio.engine import FAST, MEASURED, MODEL
 from aigc_course.studio.events import Event
 from aigc_course.studio.panel import STYLE, Panel
+from aigc_course.studio.queue import held
 from aigc_course.studio.replaying import away
-from aigc_course.studio.savings import HUB, WEIGHTS, Reading, Savings
+from aigc_course.studio.savings import HUB, MEASURED, WEIGHTS, Reading, Savings
 
 PUBLIC = "hub"
 MODELS = (("tiny: ships with the course", MODEL), ("fast: the same for few steps", FAST))
@@ -79,7 +80,7 @@ class MemoryPanel(Panel):
             self.status, self.rss, self.meter,
         ]  # fmt: skip
         self._follow()
-        self._held(_rss())
+        self._held(held())
 
     def _check(self, words: str, tip: str) -> widgets.Checkbox:
         return looks.named(widgets.Checkbox(description=words, indent=False), f"memory-{words.split()[0].lower()}", tip)
@@ -151,11 +152,11 @@ class MemoryPanel(Panel):
             self._held(event.memory)
             self._follow()
 
-    def _held(self, held: int) -> None:
+    def _held(self, now: int) -> None:
         """The live line."""
-        self._most = max(self._most, held)
+        self._most = max(self._most, now)
         said = (
-            f"This process holds {held / MIB:.0f} MiB after the last job; at most after any it was "
+            f"This process holds {now / MIB:.0f} MiB after the last job; at most after any it was "
             f"{self._most / MIB:.0f} MiB, and at any moment {runtime.peak_rss() / MIB:.0f} MiB. "
             "Most of it is Python and its libraries; what a saving frees is given back to the system late, or never."
         )
@@ -188,9 +189,3 @@ def _missing(repository: str) -> str:
             f"the hub what is missing of its {files} files: denoiser, text encoder and autoencoder in half precision"
         )
     return ""
-
-
-def _rss() -> int:
-    import psutil
-
-    return psutil.Process().memory_info().rss

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from aigc_course.studio.job import LIMITS, LORA_NAME, MOST, PICTURE_ID, LoRA, ratio_near
+from aigc_course.studio.claims import PICTURE_ID
+from aigc_course.studio.job import LIMITS, LORA_NAME, MOST, LoRA, ratio_near
 from aigc_course.studio.marks import Mark, strip, text_of, word_of
 
 

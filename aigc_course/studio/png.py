@@ -13,7 +13,8 @@ from typing import Any
 
 from PIL import Image, PngImagePlugin
 
-from aigc_course.studio.job import LARGEST_SEED, JobSpec, Part, parse_json, ratio_near, shape_of, tidy
+from aigc_course.studio.claims import parse_json, tidy
+from aigc_course.studio.job import LARGEST_SEED, JobSpec, Part, ratio_near, shape_of
 
 KEY, COMMON = "studio", "parameters"  # of our text, and of the one that other programs write
 LARGEST_FILE, LARGEST_SIDE, LONGEST = 32 * 2**20, 4096, 60_000  # bytes, pixels, characters
@@ -35,6 +36,11 @@ class Recipe:
     def seed(self) -> int | None:
         """Of this very picture."""
         return None if self.spec is None or self.spec.seed is None else self.spec.seeds[self.number]
+
+    @property
+    def model(self) -> str:
+        """The name of the model that made it; "" where nothing says so."""
+        return next(iter((self.facts or {}).get("models") or {}), "")
 
 
 # --- writing ------------------------------------------------------------------------------------------------
@@ -63,15 +69,14 @@ def parameters(recipe: Recipe, size: tuple[int, int]) -> str:
     spec, facts = recipe.spec, recipe.facts or {}
     prompt = " AND ".join(p.text + (f" :{p.weight:g}" if p.weight != 1 else "") for p in spec.prompt)
     prompt += "".join(f" <lora:{one.name}:{one.weight:g}>" for one in spec.loras)
-    used = facts.get("models") or {}
     settings = {
         "Steps": facts.get("steps", spec.steps),
         "Sampler": facts.get("sampler"),
         "CFG scale": facts.get("scale"),
         "Seed": recipe.seed,
         "Size": f"{size[0]}x{size[1]}",
-        "Model hash": next(iter(used.values()), None) or None,
-        "Model": next(iter(used), None),
+        "Model hash": (facts.get("models") or {}).get(recipe.model) or None,
+        "Model": recipe.model or None,
         "Denoising strength": spec.strength,
         "Tiling": True if spec.tile else None,
         "Version": f"aigc-course {(facts.get('versions') or {}).get('course', '')}".strip(),

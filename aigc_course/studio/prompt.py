@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from aigc_course.studio.job import LARGEST_SEED, MOST, PICTURE_ID, JobSpec, Part
+from aigc_course.studio.claims import PICTURE_ID
+from aigc_course.studio.job import LARGEST_SEED, MOST, JobSpec, Part
 from aigc_course.studio.marks import DASHES, Mark, PromptError, count, lines, marks_of, strip, text_of, tree, word_of
 from aigc_course.studio.parameters import CALLED, PARAMETERS, Parameter, read_parameter
 

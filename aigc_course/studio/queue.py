@@ -7,7 +7,6 @@ import itertools
 import queue
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -15,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aigc_course.studio.engine import Engine
-from aigc_course.studio.events import Event, StudioError, progress
+from aigc_course.studio.events import Event, StudioError, message, progress, trace
 from aigc_course.studio.gallery import Entry, Gallery
 from aigc_course.studio.job import JobSpec
 
@@ -148,13 +147,8 @@ class Queue:
         while (job := self._waiting.get()) is not None:
             try:
                 last = self._cancelled(job) if job.cancel.is_set() else self._do(job)
-            except StudioError as error:
-                last = Event("failed", sentence=error.sentence, fix=error.fix)
-            except MemoryError as error:
-                fix = "make fewer or smaller pictures at once, or restart the kernel"
-                last = Event("failed", sentence="there is not enough memory", fix=fix, details=_trace(error))
             except BaseException as error:  # whatever a job does, the worker lives, and says so
-                last = self._failed(error)
+                last = _failed(error)
             self._end(job, last)
 
     def _do(self, job: _Job) -> Event:
@@ -190,19 +184,8 @@ class Queue:
         sentence = f"stopped at step {made.number} of {made.total}"
         return Event("cancelled", number=made.number, total=made.total, sentence=sentence)
 
-    def _failed(self, error: BaseException) -> Event:
-        sentence = " ".join(str(error).split()) or type(error).__name__
-        if "not enough memory" in sentence or "out of memory" in sentence:
-            sentence, fix = "there is not enough memory", "make fewer or smaller pictures at once"
-        else:
-            fix = "see the details below"
-        if isinstance(error, ValueError):  # here errors read "what is wrong; what to do"
-            what, _, own = sentence.rpartition("; ")
-            sentence, fix = (what, own) if what else (sentence, "change the job and submit it again")
-        return Event("failed", sentence=sentence[:500], fix=fix, details=_trace(error))
-
     def _end(self, job: _Job, last: Event) -> None:
-        last = replace(last, memory=_memory())
+        last = replace(last, memory=held())
         job.events.append(self._named(job, last))  # before `finished`: whoever waits must find it
         job.finished.set()
         self._call(job.events[-1])
@@ -256,11 +239,22 @@ class _Clock:
         return self.mean * (total - number)
 
 
-def _memory() -> int:
+def _failed(error: BaseException) -> Event:
+    """The last event of a job that raised."""
+    if isinstance(error, StudioError):
+        return Event("failed", sentence=error.sentence, fix=error.fix)
+    if isinstance(error, MemoryError) or "not enough memory" in str(error) or "out of memory" in str(error):
+        fix = "make fewer or smaller pictures at once, or restart the kernel"
+        told = StudioError("there is not enough memory", fix)
+    elif isinstance(error, ValueError):
+        told = StudioError.of(error, "change the job and submit it again")
+    else:
+        told = StudioError(message(error), "see the details below")
+    return Event("failed", sentence=told.sentence[:500], fix=told.fix, details=trace(error))
+
+
+def held() -> int:
+    """Bytes of memory that this process holds."""
     import psutil
 
     return psutil.Process().memory_info().rss
-
-
-def _trace(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error))[-4000:]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
-from aigc_course import runtime
 from aigc_course.studio import png
-from aigc_course.studio.engine import Engine, fingerprint, versions
+from aigc_course.studio.engine import Engine
 from aigc_course.studio.events import Event, StudioError
+from aigc_course.studio.facts import fingerprint, machine, versions
 from aigc_course.studio.job import JobSpec
+from aigc_course.studio.savings import distance
 
 CLOSE = 3.0  # steps of 255 that a pixel may differ by in the mean
 
@@ -36,8 +37,7 @@ class Replay:
     @property
     def sentence(self) -> str:
         """For a person."""
-        told = f"{self.verdict}, {self.distance:.2g} of 255 away in the mean"
-        told = "identical, to the last bit" if self.verdict == "identical" else told
+        told = away(self.distance) if self.distance else "identical, to the last bit"
         return told + (f": {'; '.join(self.reasons)}" if self.reasons else "")
 
 
@@ -51,15 +51,24 @@ def replay(source: Path | str | bytes, engine: Engine | Any, cancel: threading.E
     if made is None:
         raise StudioError(f"{spec.action} leaves no picture that could be made again", "take another one")
     picture = made.pictures[recipe.number]
-    reasons = (*_changed(facts), *_otherwise(facts, engine), *_touched(before, facts), *_stopped(facts, made))
+    reasons = (*_changed(facts), *_otherwise(recipe, engine), *_touched(before, facts), *_stopped(facts, made))
     if picture.size != before.size:
         sizes = f"it is {before.size[0]} × {before.size[1]} pixels, and now came {picture.size[0]} × {picture.size[1]}"
         return Replay("different", (*reasons, sizes), 255.0, picture, before)
-    distance = float(np.abs(np.asarray(picture, np.float32) - np.asarray(before, np.float32)).mean())
-    verdict = verdict_of(distance)
+    far = distance([picture], [before])
+    verdict = verdict_of(far)
     if verdict != "identical" and not reasons:
         reasons = ("models, software and machine are as they were; was the text changed?",)
-    return Replay(verdict, reasons, distance, picture, before)
+    return Replay(verdict, reasons, far, picture, before)
+
+
+def replaying(source: Path | str | bytes, engine: Engine | Any) -> Callable[[Any, threading.Event], Iterator[Event]]:
+    """The same as a run for the queue, which tells what came of it."""
+
+    def run(spec: Any, cancel: threading.Event) -> Iterator[Event]:
+        yield Event("told", answer=replay(source, engine, cancel))
+
+    return run
 
 
 def verdict_of(distance: float) -> str:
@@ -71,7 +80,7 @@ def away(distance: float) -> str:
     """The verdict on a distance, and the distance."""
     if not distance:
         return verdict_of(distance)
-    told = "less than 0.01" if distance < 0.01 else f"{distance:.2g}"
+    told = "less than 0.01" if distance < 0.01 else f"{distance:.2g}" if distance < 10 else f"{distance:.0f}"
     return f"{verdict_of(distance)}, {told} of 255 away in the mean"
 
 
@@ -98,18 +107,18 @@ def _changed(facts: dict[str, Any]) -> list[str]:
     for name, version in (facts.get("versions") or {}).items():
         if name in now and now[name] != version:
             said.append(f"{name} was {version} and is {now[name]}")
-    here = {"device": str(runtime.device()), "threads": runtime.threads()}
+    here = machine()
     differ = [name for name, value in here.items() if facts.get(name, value) != value]
     return said + [f"{name}: {facts[name]} then, {here[name]} now" for name in differ]
 
 
-def _otherwise(facts: dict[str, Any], engine: Engine | Any) -> list[str]:
+def _otherwise(recipe: png.Recipe, engine: Engine | Any) -> list[str]:
     """Another model that draws now, or other savings of memory."""
-    said, used = [], next(iter(facts.get("models") or {}), None)
+    said, used = [], recipe.model
     now = getattr(engine, "drawing", used)
-    if used not in (None, "upscaler", now):
+    if used not in ("", "upscaler", now):
         said.append(f"it was drawn by the model {used}, and now by {now}; switch the model")
-    before, here = facts.get("savings", ""), getattr(getattr(engine, "savings", None), "sentence", "")
+    before, here = recipe.facts.get("savings", ""), getattr(getattr(engine, "savings", None), "sentence", "")
     if before != here and used != "upscaler":
         said.append(f"savings of memory: {before or 'none'} then, {here or 'none'} now")
     return said

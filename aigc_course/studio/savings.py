@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -14,6 +16,8 @@ from PIL import Image
 from torch import nn
 
 from aigc_course import memory, models
+from aigc_course.studio.events import Event, StudioError
+from aigc_course.studio.job import JobSpec
 
 PARTS = ("text_encoder", "unet", "vae")
 WEIGHTS = {  # how a pipeline's weights are kept: bits of its parts, and words
@@ -22,6 +26,7 @@ WEIGHTS = {  # how a pipeline's weights are kept: bits of its parts, and words
     "8 and 4 bits": (dict(unet=8, text_encoder=4, vae=4), "denoiser in 8 bits, the rest in 4"),
     "on disk": ({}, "denoiser on the disk, read layer by layer"),
 }
+MEASURED = dict(steps=2, count=4, stop=100.0)  # how the job is changed that savings are measured on
 ENDLESS = 2**62  # the budget of a device that refuses nothing
 HUB = {one.repository: name for name, one in models.CHECKPOINTS.items() if name.startswith("text-to-image")}
 
@@ -57,6 +62,13 @@ class Savings:
     def bits(self) -> bool:
         """Whether weights are kept in few bits."""
         return bool(WEIGHTS[self.weights][0])
+
+    def refuse(self, spec: JobSpec) -> None:
+        """What of a job does not go together with them."""
+        if spec.tile and self.bits:
+            raise StudioError("--tile needs weights as they come", "leave it out, or keep the weights plain")
+        if spec.loras and self.weights == "on disk":
+            raise StudioError("a LoRA needs weights in memory", "leave it out, or take the weights from the disk")
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +127,42 @@ def weigh(pipe: Any) -> int:
     return sum(value.nbytes for value in parts_of(pipe).parameters() if value.device.type != "meta")
 
 
-# --- what it did to the picture -----------------------------------------------------------------------------
+# --- what each has saved ------------------------------------------------------------------------------------
+
+
+def measure(engine: Any, spec: JobSpec, wanted: Savings, cancel: threading.Event | None = None) -> Iterator[Event]:
+    """What each saving gives: a job of a few steps without any, with each alone and with all together.
+
+    engine: an `Engine`, which afterwards saves what it saved before.  The answer is a tuple of `Reading`, as many as
+    there was time for.
+    """
+    before, each = engine.savings, wanted.each()
+    rows = [Savings(), *each, *([wanted] if len(each) > 1 else [])]
+    readings, first = [], None
+    spec = spec.seeded().with_(**MEASURED)
+    try:
+        for number, one in enumerate(rows, start=1):
+            engine.take(engine.drawing, one)
+            reading, pictures = _reading(engine, spec, first, cancel)
+            if reading is None:
+                break
+            first = first or pictures
+            readings.append(reading)
+            yield Event("step", number=number, total=len(rows))
+        yield Event("told", answer=tuple(readings))
+    finally:
+        engine.take(engine.drawing, before)
+
+
+def _reading(engine: Any, spec: JobSpec, first: Any, cancel: threading.Event | None) -> tuple[Reading | None, Any]:
+    """Of one run, and its pictures; None where it was cancelled.  first: the pictures to compare with."""
+    pipe, begun = engine.model(engine.drawing), time.perf_counter()
+    made, peak = counted(pipe, lambda: [event for event in engine.run(spec, cancel) if event.kind == "made"])
+    if not made or made[0].number < made[0].total:
+        return None, None
+    pictures, seconds = made[0].pictures, time.perf_counter() - begun
+    away = distance(pictures, first) if first else 0.0
+    return Reading(engine.savings, weigh(pipe), peak, seconds, away), pictures
 
 
 def distance(ours: Sequence[Image.Image], theirs: Sequence[Image.Image]) -> float:
@@ -125,7 +172,7 @@ def distance(ours: Sequence[Image.Image], theirs: Sequence[Image.Image]) -> floa
 
 
 @torch.no_grad()
-def counted(pipe: Any, run: Any) -> tuple[Any, int]:
+def counted(pipe: Any, run: Callable[[], Any]) -> tuple[Any, int]:
     """What a function returns, and the most bytes that were held at once meanwhile, weights included."""
     with memory.counting(parts_of(pipe)) as account:
         given = run()

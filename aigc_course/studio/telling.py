@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
-import re
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
-from aigc_course import runtime
-from aigc_course.studio import walk
+from aigc_course import models, runtime
+from aigc_course.studio import canvas, walk
+from aigc_course.studio.events import Event
+from aigc_course.studio.spelling import heard, split_words
 
 ALIKE = 0.5  # of the mean share of a word: what weighs less is left out of the shorter prompt
+
+
+# --- captions -----------------------------------------------------------------------------------------------
+
+
+def captions(
+    engine: Any, picture: Image.Image, seeds: Sequence[int], cancel: threading.Event | None = None
+) -> Iterator[Event]:
+    """A caption of a picture for each seed; the answer is those that there was time for, if any.
+
+    engine: has the models.
+    """
+    yield from engine.loading("captioner")
+    model, tokenizer, shown, told = engine.model("captioner"), engine.model("tokenizer"), seen(picture), []
+    for number, seed in enumerate(seeds, start=1):
+        if cancel is not None and cancel.is_set():
+            break
+        told.append(caption(model, tokenizer, shown, seed))
+        yield Event("step", number=number, total=len(seeds))
+    if told:
+        yield Event("told", answer=tuple(told))
+
+
+def seen(picture: Image.Image) -> Tensor:
+    """A picture as the captioner takes it: (1, 3, H, W)."""
+    return canvas.to_tensor(canvas.fitted(picture, (models.PICTURE,) * 2))[None]
 
 
 @torch.no_grad()
@@ -33,6 +63,9 @@ def caption(model: Any, tokenizer: Any, picture: Tensor, seed: int, language: st
     return tokenizer.decode(tokens[0], skip_special_tokens=True).strip()
 
 
+# --- words, weighed -----------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class Importance:
     """How much each word of a prompt moves the picture: shares that sum to 1; and the prompt without the idle words."""
@@ -42,21 +75,13 @@ class Importance:
     shorter: str
 
 
-def split_words(text: str) -> list[tuple[str, int, int]]:
-    """Words and where they stand; a prompt without spaces, as Chinese is, is taken by the phrases the world knows."""
-    from aigc_course.studio.known import vocabulary
-
-    chinese = sorted((form for form in vocabulary() if not form.isascii()), key=len, reverse=True)
-    pattern = "|".join(map(re.escape, chinese)) + r"|[^\x00-\x7f\s]|[a-z0-9][a-z0-9-]*"
-    return [(found.group(), *found.span()) for found in re.finditer(pattern, text, re.IGNORECASE)]
-
-
 @torch.no_grad()
 def importance(pipe: Any, prompt: str, seed: int, scale: float = 2.0, steps: int = 10) -> Importance:
     """Leave out each word in turn and measure how far the prediction moves, along the prompt's own walk.
 
     The squared distance of the predictions with and without the word, summed over the walk of one picture.
     """
+    prompt, _ = heard(pipe.tokenizer, prompt)
     spans = split_words(prompt)
     if not spans:
         raise ValueError("there are no words to weigh; write a prompt, such as 'a red house'")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from aigc_course import diffusion, runtime, sampling
+from aigc_course.studio.spelling import heard
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,14 +60,14 @@ def words(
     chaos: float = 0.0,
     weird: float = 0.0,
 ) -> Words:
-    """Prompts as the denoiser reads them, for one picture per seed.
+    """Prompts as the denoiser reads them, for one picture per seed; what is too long is cut after a word.
 
     chaos, 0 to 1: each picture gets noise of its own on its words, most at the start of the walk and none at its end,
     so that they differ more than noise alone makes them (Sadat et al. 2023, "CADS").
     weird: one odd direction, the same for all pictures and prompts, is added to the words at every step, `weird` times
     as long as they spread; they keep their length.
     """
-    told = sampling.encode_words(pipe, list(prompts))  # (P, L, D)
+    told = _read(pipe, prompts)  # (P, L, D)
     if weird:
         odd = torch.randn(told.shape[1:], generator=runtime.generator()).to(told)
         told = _as_long_as(told + weird * odd * told.std(-1, keepdim=True), told)
@@ -77,7 +78,11 @@ def words(
         noise = torch.stack(drawn).to(told) * told.std()
     shares = torch.tensor(list(weights), dtype=torch.float64)
     shares = (shares / shares.sum()).to(told)
-    return Words(conditions, shares, sampling.encode_words(pipe, [negative]), scale, chaos, noise)
+    return Words(conditions, shares, _read(pipe, [negative]), scale, chaos, noise)
+
+
+def _read(pipe: Any, prompts: Sequence[str]) -> Tensor:
+    return sampling.encode_words(pipe, [heard(pipe.tokenizer, prompt)[0] for prompt in prompts])
 
 
 def _as_long_as(changed: Tensor, told: Tensor) -> Tensor:

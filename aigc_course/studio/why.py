@@ -14,7 +14,7 @@ from torch import Tensor
 from aigc_course import sampling
 from aigc_course.studio import canvas
 from aigc_course.studio.job import JobSpec
-from aigc_course.studio.telling import split_words
+from aigc_course.studio.spelling import tokens_of
 from aigc_course.studio.walk import Step
 
 
@@ -118,14 +118,3 @@ def _square(weights: Tensor, size: tuple[int, int]) -> Tensor:
     times = next(k for k in range(1, 65) if -(-h // k) * -(-w // k) <= places)
     grid = weights.float().cpu().T.unflatten(1, (-(-h // times), -(-w // times)))
     return torch.nn.functional.interpolate(grid[None], size, mode="bilinear")[0]
-
-
-def tokens_of(tokenizer: Any, text: str) -> list[tuple[str, list[int]]]:
-    """Each word of a prompt and the numbers of the tokens that spell it."""
-    spans = tokenizer(text, return_offsets_mapping=True).offset_mapping
-    found = []
-    for word, start, stop in split_words(text):
-        tokens = [i for i, (a, b) in enumerate(spans) if a < stop and b > start and a < b]
-        if tokens:
-            found.append((word, tokens))
-    return found

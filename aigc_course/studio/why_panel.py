@@ -53,9 +53,7 @@ class WhyPanel(Panel):
     def show(self, picture: str) -> None:
         """Explain a picture of the gallery, by its id."""
         try:
-            entry = self.desk.gallery.entry(picture)
-            if entry.spec is None or entry.spec.action == "upscale":
-                raise StudioError("this picture was not drawn from words here", "choose one that the Studio has drawn")
+            entry = self.desk.gallery.drawn(picture)
         except (StudioError, ValueError) as error:
             self.tell(str(error))
             return
@@ -78,7 +76,7 @@ class WhyPanel(Panel):
 
     def _again(self, entry: Entry, found: Explanation) -> str:
         """Whether it came out as it was kept: what is explained is the new one."""
-        used = next(iter((png.read(self.desk.gallery.path(entry.id)).facts or {}).get("models") or {}), "")
+        used = png.read(self.desk.gallery.path(entry.id)).model
         now = getattr(self.desk.engine, "drawing", used)
         if used and used != now:
             return f"it was drawn by {used}, and is explained by {now}, which would draw the last step below"

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import ipywidgets as widgets
 
 from aigc_course.studio import looks
-from aigc_course.studio.events import Event
+from aigc_course.studio.cast import FAST, MODEL
 from aigc_course.studio.job import JobSpec
-from aigc_course.studio.replaying import Replay, replay
+from aigc_course.studio.replaying import Replay, replaying
 from aigc_course.studio.savings import HUB, Savings
 from aigc_course.studio.stage import alt_of
 from aigc_course.studio.telling import Importance
 
 FEWEST, MOST = 2, 5  # pictures of a blend
-TINY, FAST = "text-to-image", "text-to-image-fast"
 LEAN = Savings(denoise_one=True, decode_one=True)
 
 
@@ -113,12 +111,7 @@ class Files:
         return found[-1][1]
 
     def _replay(self) -> None:
-        data, engine = self._given(), self.board.desk.engine
-
-        def run(spec: None, cancel: Any) -> Iterator[Event]:
-            yield Event("told", answer=replay(data, engine, cancel))
-
-        self.board.ask(None, self._told, run)
+        self.board.ask(None, self._told, replaying(self._given(), self.board.desk.engine))
 
     def _told(self, found: Replay) -> None:
         pair = [looks.figure(looks.picture_url(found.before), "the picture of the file", "from the file")]
@@ -146,9 +139,8 @@ class Machine:
 
     def __init__(self, board: Any):
         self.board, self._following = board, False
-        style = {"description_width": "84px"}
-        options = [("tiny", TINY), ("fast", FAST), *((f"hub: {one}", one) for one in HUB)]
-        self.model = widgets.Dropdown(description="Model", options=options, style=style)
+        options = [("tiny", MODEL), ("fast", FAST), *((f"hub: {one}", one) for one in HUB)]
+        self.model = widgets.Dropdown(description="Model", options=options, style=looks.LABEL)
         looks.named(self.model, "model", "which model draws from now on; nothing is downloaded here")
         self.lean = widgets.Checkbox(description="Low memory", indent=False)
         looks.named(self.lean, "low-memory", "denoise and decode one picture at a time: less memory, more time")
@@ -164,7 +156,7 @@ class Machine:
         """As the engine is now, also after a switch that failed."""
         engine, self._following = self.board.desk.engine, True
         try:
-            drawing = getattr(engine, "drawing", TINY)
+            drawing = getattr(engine, "drawing", MODEL)
             if drawing in [value for _, value in self.model.options]:
                 self.model.value = drawing
             self.lean.value = getattr(engine, "savings", Savings()) != Savings()

@@ -12,10 +12,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from aigc_course import diffusion, losses, models
+from aigc_course import diffusion, models
 
 FILE = "ip-adapter.safetensors"
 TOKENS = 4  # as many as the layout of `load_ip_adapter` has for one picture
+LATE = 1.5  # how steps are drawn in the lesson, as `losses.denoising` has it: style is settled in much noise
 State = dict[str, dict[str, Tensor]]  # "image_proj" and "ip_adapter", the two parts of that layout
 
 
@@ -86,21 +87,23 @@ def objective(
     batch: dict[str, Tensor],
     schedule: diffusion.Schedule,
     generator: torch.Generator,
-    dropped: float = 0.1,
+    teacher: nn.Module,
 ) -> Tensor:
-    """`losses.denoising` with a picture for the style; some are dropped, so that guidance has something to leave.
+    """To guess from a picture of a style what the teacher, the denoiser as it was, guesses from the style's word.
 
-    batch: "z" latents, "text" states of words that do not tell the style, "vector" (B, D) of another picture in that
-    style, "focus" as `losses.denoising` has it.
+    A noisy latent betrays its style long before an eye sees it, so that whoever is asked for its own noise alone, as in
+    Ye et al., need not look at the picture; here it is asked for a style that the latent mostly does not have.
+
+    batch: "z" latents in any style;  "told" states of words that tell the wanted style, for the teacher;  "text" of
+    those that do not;  "vector" (B, D) of a picture in that style;  "focus" as `losses.denoising` has it.
     """
-    kept = torch.rand(len(batch["z"]), 1, generator=generator, device=generator.device) >= dropped
-    seen = {"image_embeds": [(batch["vector"] * kept.to(batch["vector"]))[:, None]]}
-
-    def prompted(x_t: Tensor, t: Tensor, encoder_hidden_states: Tensor) -> Any:
-        return unet(x_t, t, encoder_hidden_states=encoder_hidden_states, added_cond_kwargs=seen)
-
-    focus = batch["focus"]
-    return losses.denoising(prompted, batch["z"], batch["text"], schedule, generator, gamma=None, focus=focus, late=1.5)
+    even = torch.rand(len(batch["z"]), generator=generator, device=generator.device).to(batch["z"].device)
+    noisy = diffusion.noised(batch["z"], schedule, (schedule.T * even ** (1 / LATE)).long(), generator)
+    seen = {"image_embeds": [batch["vector"][:, None]]}
+    with torch.no_grad():
+        wanted = teacher(noisy.x_t, noisy.t, encoder_hidden_states=batch["told"]).sample
+    guess = unet(noisy.x_t, noisy.t, encoder_hidden_states=batch["text"], added_cond_kwargs=seen).sample
+    return ((guess - wanted).float().square() * batch["focus"]).mean()
 
 
 # --- the eye ------------------------------------------------------------------------------------------------

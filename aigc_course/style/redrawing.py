@@ -18,7 +18,7 @@ from aigc_course.style.pictures import resized
 from aigc_course.style.shared_attention import shared
 
 NOISE = 0.8  # how far into the noise a content goes: less keeps its style, more loses what is there and gains no style
-DEEPER = 0.92  # the same where no word of the world tells the style: a LoRA and an adapter need more room
+DEEPER = 0.92  # the same for a LoRA, whose style is new to the denoiser and needs more room
 STEPS, SCALE = 25, 2.0
 SOMETHING = Facts((Group(1, "large", "red", "circle"),), None, "meadow", None)  # where nothing can be read
 
@@ -156,9 +156,15 @@ def by_picture(
     pipe: Any, contents: Tensor, facts: list, styles: Tensor, state: adapter.State, tower: Any, strength: float = 1.0,
     **how: Any,
 ) -> Tensor:  # fmt: skip
-    """The style picture is read by an adapter, and no word tells it;  strength: the adapter's scale."""
-    found = adapter.vectors(tower, resized(styles, [tower.config.image_size] * 2))
-    prompt = [torch.cat([torch.zeros_like(found), found])[:, None]]  # nothing seen, for guidance, comes first
+    """The style picture is read by an adapter, and no word tells it;  strength: the adapter's scale.
+
+    One at a time: the pipeline repeats what it is shown for each prompt, and would mix the styles of a batch.
+    """
+    found, made = adapter.vectors(tower, resized(styles, [tower.config.image_size] * 2)), []
+    how = {"seed": 0} | how
     with adapter.adapted(pipe, state, strength):
-        how = {"noise": DEEPER} | how
-        return redraw(pipe, contents, [worded(each) for each in facts], ip_adapter_image_embeds=prompt, **how)
+        for k, vector in enumerate(found):
+            seen = [torch.stack([torch.zeros_like(vector), vector])[:, None]]  # nothing, for guidance, comes first
+            own = how | {"seed": how["seed"] + k, "ip_adapter_image_embeds": seen}
+            made.append(redraw(pipe, contents[k : k + 1], [worded(facts[k])], **own))
+    return torch.cat(made)

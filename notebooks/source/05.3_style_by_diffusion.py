@@ -392,9 +392,12 @@ torch.testing.assert_close(layer.to_out[0](told + 0.6 * shown_too), adapter(laye
 print("equation (6) agrees with diffusers")
 
 # %% [markdown] lang="en"
-# The shipped adapter, `data/models/adapter`, was trained like any denoiser, with everything frozen but the small layer and the $K'$ and $V'$:
-# the picture in the lesson is *another* scene in the same manner, and no word tells the manner. It is stored as IP-Adapters are, so the stock pipeline
-# loads it. Look at what $\lambda$ does; the words are the same in all.
+# The shipped adapter, `data/models/adapter`, was trained with everything frozen but the small layer and the $K'$ and $V'$. Its teacher is
+# the denoiser as it was. The teacher is told the manner by its word; the adapter sees *another* scene in that manner, no word tells it, and it must
+# guess what the teacher guesses. Ye et al. let it guess the noise, as any denoiser does. But by (2) a noisy latent betrays its own manner, so that the
+# picture need hardly be looked at; therefore most latents of our lesson are plain, whatever manner is asked for.
+#
+# It is stored as IP-Adapters are, so the stock pipeline loads it. Look at what $\lambda$ does; the words are the same in all.
 
 # %%
 stock, folder = models.load("text-to-image"), models.folder_of("adapter")
@@ -419,12 +422,13 @@ for strength in (0.01, 0.5, 1.0):
     made = style.transfer(contents, looks, strength, "adapter", steps=10)
     styles, things = judged(made, MANNERS[:6])
     rows.append([strength, np.mean(styles), np.mean(things), style_loss(made, looks)])
+assert rows[-1][1] > max(0.5, rows[0][1]), "the picture does not bring its style"
 plotting.show_table(rows, ["λ", "style", "things", "style loss"])
 
 # %% [markdown] lang="en"
-# Compare the last row with the words of the dial above, which name the manner: that is what showing has yet to reach. This adapter had a lesson of minutes, its
-# card says how long and how well it does on more pictures; that of the paper had a million steps on eight GPUs. And what CLIP's eye does not tell apart, or the
-# denoiser cannot draw, no adapter brings over.
+# Compare the last row with the dial above at $s=0.8$, where words name the manner. Here no word does, and most manners arrive: the picture
+# has taken the place of the word. It has also taken its limits. The teacher knew eight manners, so the adapter tells these apart; that of the paper was
+# trained on ten million pictures with their captions. And what CLIP's eye does not tell apart, or the denoiser cannot draw, no adapter brings over.
 #
 # ## Three kinds of reference
 #
