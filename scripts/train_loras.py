@@ -4,6 +4,7 @@ import argparse
 import json
 import random
 import shutil
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -79,18 +80,26 @@ def ship(pipe, name, args, took):
     parameters = sum(weight.numel() for weight in lora.parameters(pipe.unet, name))
     for weight in lora.parameters(pipe.unet, name):
         weight.data = weight.data.half()
-    folder, fresh = models.folder_of(f"lora-{name}"), models.folder_of(f"lora-{name}.partial")
-    shutil.rmtree(fresh, ignore_errors=True)
-    lora.save(pipe.unet, fresh, name)
     (kind,) = SHIPPED[name]
     what = f"the {kind} “{name}”"
     sample = scenes.sample(0, "validation", 32, "single")
     prompt = scenes.new_caption(sample, random.Random(0), "en", **SHIPPED[name])
     ends = ", ".join(f"`{end}`" for end in args.targets)
     told = vars(args) | took | dict(name=name, what=what, prompt=prompt, ends=ends, parameters=parameters, found=found)
-    (fresh / "README.md").write_text(CARD.format(**told), encoding="utf-8", newline="\n")
-    sums = json.loads((models.folder_of("text-to-image") / models.MANIFEST).read_text(encoding="utf-8"))
     recipe = {key: told[key] for key in ("count", "steps", "batch", "rate", "rank", "targets", "minutes", "loss")}
+    put_in_place(f"lora-{name}", partial(lora.save, pipe.unet, name=name), CARD.format(**told), recipe)
+
+
+def put_in_place(name, write, card, recipe):
+    """Write `data/models/<name>`, whole or not at all: what `write(folder)` writes, the card, the recipe, the manifest.
+
+    The recipe tells which denoiser it was: the LoRA fits no other.
+    """
+    folder, fresh = models.folder_of(name), models.folder_of(f"{name}.partial")
+    shutil.rmtree(fresh, ignore_errors=True)
+    write(fresh)
+    (fresh / "README.md").write_text(card, encoding="utf-8", newline="\n")
+    sums = json.loads((models.folder_of("text-to-image") / models.MANIFEST).read_text(encoding="utf-8"))
     text = json.dumps([recipe | {"base": {BASE: sums[BASE]}}], indent=1)
     (fresh / models.RECIPE).write_text(text + "\n", encoding="utf-8", newline="\n")
     models.seal(fresh)

@@ -1,12 +1,11 @@
 """Train the LoRA that draws mock-ups of pages: a family of pictures beside the world's, taught to the same denoiser."""
 
 import argparse
-import json
-import shutil
+from functools import partial
 from pathlib import Path
 
 import torch
-from train_loras import BASE, EVERYWHERE
+from train_loras import EVERYWHERE, put_in_place
 
 from aigc_course import adaptation, evaluation, lora, models, runtime, sampling, scenes
 from aigc_course.applications import mockups
@@ -85,21 +84,12 @@ def ship(pipe, args, took):
     parameters = sum(weight.numel() for weight in lora.parameters(pipe.unet, NAME))
     for weight in lora.parameters(pipe.unet, NAME):
         weight.data = weight.data.half()
-    folder, fresh = models.folder_of(f"lora-{NAME}"), models.folder_of(f"lora-{NAME}.partial")
-    shutil.rmtree(fresh, ignore_errors=True)
-    lora.save(pipe.unet, fresh, NAME)
     points = dict(points=" | ".join(mockups.POINTS), dashes="|".join(["---"] * len(mockups.POINTS)))
     facts = vars(args) | took | points | dict(rows=told, parameters=parameters)
     facts |= dict(prompt=scenes.MOCKUPS.captions(scenes.MOCKUPS.facts(1), "en")[0])
     card = CARD.format(**facts, ends=", ".join(f"`{end}`" for end in EVERYWHERE))
-    (fresh / "README.md").write_text(card, encoding="utf-8", newline="\n")
-    sums = json.loads((models.folder_of("text-to-image") / models.MANIFEST).read_text(encoding="utf-8"))
     recipe = {key: facts[key] for key in ("count", "steps", "batch", "rate", "rank", "minutes", "loss")}
-    text = json.dumps([recipe | {"targets": EVERYWHERE, "base": {BASE: sums[BASE]}}], indent=1)
-    (fresh / models.RECIPE).write_text(text + "\n", encoding="utf-8", newline="\n")
-    models.seal(fresh)
-    shutil.rmtree(folder, ignore_errors=True)
-    fresh.rename(folder)
+    put_in_place(f"lora-{NAME}", partial(lora.save, pipe.unet, name=NAME), card, recipe | {"targets": EVERYWHERE})
 
 
 def main():

@@ -1,16 +1,14 @@
 """Train what notebook 3.4 loads: its lesson of six pictures, with prior preservation, ten minutes long."""
 
 import argparse
-import json
 import random
-import shutil
 import time
 from pathlib import Path
 
 import torch
 from finetune_new_thing import COLUMNS, LIKE, TOKEN, measured, six
 from safetensors.torch import load_file, save_file
-from train_loras import BASE, EVERYWHERE
+from train_loras import EVERYWHERE, put_in_place
 
 from aigc_course import adaptation, evaluation, lora, models, runtime, scenes
 
@@ -83,20 +81,15 @@ def ship(pipe, name, args, took, found):
     weights = lora.parameters(pipe.unet)
     for weight in weights:
         weight.data = weight.data.half()
-    folder, fresh = models.folder_of(f"dreambooth-{name}"), models.folder_of(f"dreambooth-{name}.partial")
-    shutil.rmtree(fresh, ignore_errors=True)
-    adaptation.save_token(pipe, TOKEN, fresh)
-    lora.save(pipe.unet, fresh)
     facts = dict(name=name, token=TOKEN, ends=", ".join(f"`{end}`" for end in EVERYWHERE), found=found)
     told = vars(args) | took | facts | dict(parameters=sum(weight.numel() for weight in weights))
-    (fresh / "README.md").write_text(CARD.format(**told), encoding="utf-8", newline="\n")
-    sums = json.loads((models.folder_of("text-to-image") / models.MANIFEST).read_text(encoding="utf-8"))
-    run = {dial: told[dial] for dial in (*DIALS, *took)} | {"targets": EVERYWHERE, "base": {BASE: sums[BASE]}}
-    text = json.dumps([run], indent=1)
-    (fresh / models.RECIPE).write_text(text + "\n", encoding="utf-8", newline="\n")
-    models.seal(fresh)
-    shutil.rmtree(folder, ignore_errors=True)
-    fresh.rename(folder)
+    run = {dial: told[dial] for dial in (*DIALS, *took)} | {"targets": EVERYWHERE}
+
+    def write(folder):
+        adaptation.save_token(pipe, TOKEN, folder)
+        lora.save(pipe.unet, folder)
+
+    put_in_place(f"dreambooth-{name}", write, CARD.format(**told), run)
 
 
 def main():
