@@ -123,7 +123,10 @@ class Server:
 
 @contextlib.contextmanager
 def browser():
-    """A page of headless Chromium; `page.complaints` keeps its errors, and the boxes that popped up."""
+    """A page of headless Chromium; `page.complaints` keeps its errors, and the boxes that popped up.
+
+    JupyterLab lets promises fail without a word while a page is loaded again or a kernel ends; these do not count.
+    """
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:
@@ -132,7 +135,7 @@ def browser():
             page = chromium.new_page(viewport={"width": 1200, "height": 900})
             page.set_default_timeout(1000 * PATIENCE)
             page.complaints = []
-            page.on("pageerror", lambda error: page.complaints.append(str(error)))
+            page.on("pageerror", lambda error: error.message and page.complaints.append(str(error)))
             page.on("dialog", lambda dialog: (page.complaints.append(dialog.message), dialog.accept()))
             yield page
         finally:
