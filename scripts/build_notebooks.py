@@ -14,10 +14,10 @@
     # solution: return ...                      several lines: from here
     # end solution                              to here becomes the `return ...` named above
 
-Written: `notebooks/NN.M_topic.ipynb` (English, exercises open), `solutions/` (exercises filled in) and `zh/`
-(Chinese prose; code and outputs of the English edition). A notebook's stamp holds hashes of its source, of
-the package's modules that it uses, directly or through one another, and of the models that these texts
-name literally: `models.load("name")`, `data/models/name` or `"models" / "name"`. A name in a variable is not
+Written: `notebooks/NN.M_topic.ipynb` (English, exercises open), `solutions/` (exercises filled in, and only their
+outputs kept) and `zh/` (Chinese prose; code and outputs of the English edition). A notebook's stamp holds hashes of
+its source, of the package's modules that it uses, directly or through one another, and of the models that these
+texts name literally: `models.load("name")`, `data/models/name` or `"models" / "name"`. A name in a variable is not
 seen, and the text of the room `models` is left out because it names them all.
 """
 
@@ -466,12 +466,21 @@ def build(source: Path) -> dict:
         notebook.metadata[PACKAGE] = stamp | execute(notebook, written(source, edition), source.parents[2])
         for cell in _code(notebook):
             cell.outputs = clean_outputs(cell.outputs)
+        if edition == "solutions":
+            drop_repeated(notebook)
     texts = {written(source, edition): nbformat.writes(done) + "\n" for edition, done in notebooks.items()}
     if found := [f"{_name(path)}: {fault}" for path, text in texts.items() for fault in faults(text)]:
         raise BuildError("\n".join(found))
     for path, text in texts.items():
         _replace(path, text)
     return notebooks["english"].metadata[PACKAGE]
+
+
+def drop_repeated(solutions: NotebookNode) -> None:
+    """Keep the outputs of exercises alone: all others stand in the English edition, and would double the repository."""
+    for cell in _code(solutions):
+        if not _has_tag(cell, "exercise"):
+            cell.outputs = []
 
 
 def _copy_run(english: NotebookNode, chinese: NotebookNode) -> None:

@@ -285,6 +285,12 @@ def test_the_student_sees_dots_and_the_solutions_edition_sees_the_answer(execute
     assert builder._code(read(executed, "solutions"))[-1].outputs[0].text == "answer 9\n"
 
 
+def test_the_solutions_edition_keeps_the_outputs_of_exercises_alone(executed):
+    *others, exercise = builder._code(read(executed, "solutions"))
+    assert [cell.outputs for cell in others] == [[]] * 3 and len(exercise.outputs) == 1
+    assert all(cell.execution_count for cell in others)  # they ran all the same
+
+
 def test_the_chinese_edition_carries_the_english_run(executed):
     english, chinese = read(executed, "english"), read(executed, "chinese")
     assert builder._code(english) == builder._code(chinese) and english.metadata == chinese.metadata
