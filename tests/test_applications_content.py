@@ -266,6 +266,14 @@ def test_a_gif_is_read_as_it_was_written(clip):
     assert played.frames.shape == (24, 32, 48, 3) and played.fps == 10
 
 
+def test_the_frames_of_a_gif_share_their_colours_so_what_stands_still_does_not_flicker():
+    ramp = torch.linspace(-1, 1, 96).expand(3, 32, 96)
+    frames = torch.stack([ramp.clone(), ramp.clone()])
+    frames[1, :, :, :16] = torch.rand(3, 32, 16, generator=torch.Generator().manual_seed(0))
+    first, second = video.play(video.to_gif(frames, 4, colours=16, side=96)).frames
+    assert first.shape == (96, 96, 3) and (first[:, 20:] == second[:, 20:]).all() and (first != second).any()
+
+
 def test_an_mp3_lasts_as_long_as_its_sound():
     played = video.play(video.to_mp3(np.zeros(32_000), 16_000))
     assert abs(played.sound_seconds - 2) < 0.1 and not len(played.frames)

@@ -17,7 +17,7 @@ from fontTools.ttLib import TTFont
 from PIL import Image
 
 from aigc_course import evaluation, sampling, scenes, studio
-from aigc_course.applications import cards, character, experiments, hands_on, lesson
+from aigc_course.applications import card_page, card_sheet, cards, character, experiments, hands_on, lesson
 from aigc_course.scenes import Facts, Group, Scene, Thing
 
 
@@ -133,7 +133,7 @@ class Page(HTMLParser):
 
 
 def test_the_page_is_whole_needs_nothing_from_outside_and_says_its_languages(deck):
-    text = cards.to_html(deck, title="Cats & <dogs>")
+    text = card_page.to_html(deck, title="Cats & <dogs>")
     page = Page(text)
     assert not page.open and page.buttons == len(deck.cards) + 1
     assert all(link.startswith("data:") for link in page.links) and "http://" not in text and "https://" not in text
@@ -170,7 +170,7 @@ def printed(raw):
 
 
 def test_the_pdf_has_fronts_and_backs_and_its_words_can_be_copied(deck, tmp_path):
-    raw = cards.to_pdf(deck, tmp_path / "deck.pdf").read_bytes()
+    raw = card_sheet.to_pdf(deck, tmp_path / "deck.pdf").read_bytes()
     assert raw.startswith(b"%PDF-") and len(re.findall(rb"/Type /Page\b", raw)) == 4  # 9 and 2 cards, fronts and backs
     lines = printed(raw)
     for card in deck.cards:
@@ -181,8 +181,8 @@ def test_the_pdf_has_fronts_and_backs_and_its_words_can_be_copied(deck, tmp_path
 
 def test_a_back_lies_behind_its_front_when_the_sheet_is_turned_on_the_long_edge():
     for place in range(9):
-        (x, y), (behind, same) = cards._corner(place, False), cards._corner(place, True)
-        assert same == y and abs(x + behind + cards.CARD[0] - cards.A4[0]) < 1e-9
+        (x, y), (behind, same) = card_sheet._corner(place, False), card_sheet._corner(place, True)
+        assert same == y and abs(x + behind + card_sheet.CARD[0] - card_sheet.A4[0]) < 1e-9
 
 
 @pytest.mark.parametrize(
@@ -192,16 +192,14 @@ def test_a_back_lies_behind_its_front_when_the_sheet_is_turned_on_the_long_edge(
         (lambda deck: cards.vocabulary(49), "from 1 to 48"),
         (lambda deck: cards.words_of(deck.cards[0].group, "fr"), "use one of: en, zh"),
         (lambda deck: cards.make_deck(None, None, cards.vocabulary(1), tries=0), "use 1 or more"),
-        (lambda deck: cards.to_html(cards.Deck(())), "has no card"),
-        (lambda deck: cards.to_pdf(deck, "x.pdf", title="Кошки"), "lacks"),
+        (lambda deck: card_page.to_html(cards.Deck(())), "has no card"),
+        (lambda deck: card_sheet.to_pdf(deck, "x.pdf", title="Кошки"), "lacks"),
         (lambda deck: experiments.check("volume", 1), "turn one of: guidance"),
         (lambda deck: experiments.check("steps", 25), "from 1 to 24"),
         (lambda deck: experiments.check("steps", 1.5), "no whole number"),
         (lambda deck: experiments.check("noise", float("nan")), "beyond its ends"),
         (lambda deck: lesson.draw_answer(None, None, None, "hello there"), "names 0 things"),
         (lambda deck: lesson.caption_answer(None, cards.vocabulary(1)[0], "a cat"), "which colour"),
-        (lambda deck: character.animate([Image.new("RGB", (9, 9))], "x.gif"), "give two or more"),
-        (lambda deck: character.animate([Image.new("RGB", (9, 9))] * 2, "x.gif", seconds=0), "from 0.02 to 10"),
         (lambda deck: character.judged(None, None, torch.zeros(2, 3, 128, 128), []), "2 pictures of 0 scenes"),
         (lambda deck: character.taught(None, 0).__enter__(), "above 0, up to 3"),
     ],
@@ -369,12 +367,6 @@ def test_the_captioners_words_introduce_and_what_cannot_be_read_says_nothing(mon
     assert character.places_told([c for _, c in english], character.poses()[:1] * 2) == [True, False]
 
 
-def test_the_animation_has_all_frames_at_their_pace(tmp_path):
-    file = character.animate(scenes.pictures(character.poses()[:3], 128), tmp_path / "a.gif", 0.25)
-    with Image.open(file) as gif:
-        assert gif.n_frames == 3 and gif.info["duration"] == 250 and gif.info["loop"] == 0 and gif.size == (192, 192)
-
-
 # --- hands on -----------------------------------------------------------------------------------------------
 
 
@@ -475,7 +467,7 @@ def test_saved_without_a_kernel_the_controls_are_a_sentence(desk):
 @pytest.mark.skipif(not studio_lab.CHROMIUM, reason="no browser; install Chromium (Debian: apt install chromium)")
 def test_a_card_turns_by_keyboard_and_the_page_asks_for_nothing(deck, tmp_path):
     file, asked = tmp_path / "deck.html", []
-    file.write_text(cards.to_html(deck), encoding="utf-8")
+    file.write_text(card_page.to_html(deck), encoding="utf-8")
     with studio_lab.browser() as page:
         page.on("request", lambda request: asked.append(request.url))
         page.goto(file.as_uri())

@@ -1,16 +1,8 @@
 """What people make with the models: mock-ups, diagrams, storyboards, tiles, films, cards, lessons."""
 
-from aigc_course.applications.cards import (
-    LETTERS,
-    Card,
-    Deck,
-    how_said,
-    make_deck,
-    to_html,
-    to_pdf,
-    vocabulary,
-    words_of,
-)
+from aigc_course.applications.card_page import to_html
+from aigc_course.applications.card_sheet import to_pdf
+from aigc_course.applications.cards import LETTERS, Card, Deck, how_said, make_deck, vocabulary, words_of
 from aigc_course.applications.colours import colour_error, recolour
 from aigc_course.applications.cutting import cut_out, sprite_sheet
 from aigc_course.applications.diagrams import (

@@ -1,13 +1,11 @@
-"""A deck of picture-word cards in English and Chinese: drawn, read by a judge, printed as PDF, turned over in HTML."""
+"""A deck of picture-word cards in English and Chinese: what each says, drawn, and read by a judge."""
 
 from __future__ import annotations
 
-import base64
 import io
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +28,6 @@ PINYIN = {
 LETTERS = "".join(sorted({*map(chr, range(32, 127)), *"的·×–“”…āáǎàēéěèīíǐìōóǒòūúǔùǖǘǚǜ", *"".join(PINYIN)}))
 LANGUAGES = {"en": "en", "zh": "zh-Hans"}  # of the course, and as documents write them
 CREDIT = "Words and pictures: aigc-course, its contributors, CC BY 4.0"
-A4, CARD, MARK = (210.0, 297.0), (63.0, 88.0), 5.0  # millimetres: the sheet, a card, a line that shows where to cut
-COLUMNS, ROWS = 3, 3
 TRIES = 3
 
 
@@ -56,6 +52,11 @@ def _parts(group: Group) -> list[str]:
     noun, words = scenes.THINGS[group.name], scenes.vocabulary.WORDS["zh"]
     number = [words["count"][group.count][0], noun.measure] if group.count > 1 else []
     return [*number, words["colour"][group.colour][0], "的", noun.zh]
+
+
+def both(group: Group) -> Iterator[str]:
+    """The words of a card, in English and in Chinese."""
+    return (words_of(group, language) for language in LANGUAGES)
 
 
 def how_said(group: Group) -> str:
@@ -177,7 +178,7 @@ def _told(seen: evaluation.Reading) -> str:
     return " and ".join(words_of(g) for g in scene.facts.groups)
 
 
-# --- on screen ----------------------------------------------------------------------------------------------
+# --- what a page and a sheet share ---------------------------------------------------------------------------
 
 
 def letters() -> Path:
@@ -185,201 +186,16 @@ def letters() -> Path:
     return runtime.data_dir() / "fonts" / "letters.otf"
 
 
-def to_html(deck: Deck, title: str = "Picture and word") -> str:
-    """The deck as one page that needs nothing else: each card is a button that turns over; dark and light; printable.
-
-    What is behind a card is hidden from eyes and screen readers alike until it is turned.
-    """
-    _check(deck, title)
-    cards = "\n".join(_card_html(card) for card in deck.cards)
-    font = base64.b64encode(letters().read_bytes()).decode()
-    return _PAGE.format(title=escape(title), cards=cards, font=font, credit=escape(CREDIT), count=len(deck.cards))
-
-
-def _check(deck: Deck, title: str) -> None:
+def check_deck(deck: Deck, title: str) -> None:
+    """Whether there is something to show, under a title that the cards' letters can write."""
     if not deck.cards:
         raise ValueError("the deck has no card: draw it with more tries, or ask for other words")
     if odd := sorted(set(title) - set(LETTERS)):
         raise ValueError(f"the title has {odd[0]!r}, which the font of the cards lacks; write it in Latin letters")
 
 
-def _card_html(card: Card) -> str:
-    url, en, zh = base64.b64encode(_jpeg(card.picture, 256)).decode(), *map(escape, _both(card.group))
-    said = escape(how_said(card.group))
-    return (
-        f'<li><button type="button" aria-pressed="false"><img src="data:image/jpeg;base64,{url}" alt="">'
-        f'<span class="side" lang="en">{en}</span>'
-        f'<span class="side" lang="zh-Hans" hidden>{zh}<small lang="zh-Latn-pinyin">{said}</small></span></button></li>'
-    )
-
-
-def _jpeg(picture: Image.Image, side: int) -> bytes:
+def as_jpeg(picture: Image.Image, side: int) -> bytes:
+    """A picture as the file that a page or a sheet holds."""
     buffer = io.BytesIO()
     picture.resize((side, side), Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=85)
     return buffer.getvalue()
-
-
-def _both(group: Group) -> Iterator[str]:
-    return (words_of(group, language) for language in LANGUAGES)
-
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src data:; font-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
-<title>{title}</title>
-<style>
-@font-face {{ font-family: "Course Letters"; src: url(data:font/otf;base64,{font}) format("opentype"); }}
-:root {{ color-scheme: light dark; --ink: #2f3542; --soft: #5d6472; --card: #fff; --page: #f3f1ec; --line: #d8d4ca;
-  --edge: #3a6ea5; }}
-@media (prefers-color-scheme: dark) {{ :root {{ --ink: #eceae4; --soft: #b4b8c0; --card: #262a31; --page: #181b20;
-  --line: #434954; --edge: #8fb8e6; }} }}
-body {{ margin: 0 auto; max-width: 1000px; padding: 24px 16px; background: var(--page); color: var(--ink);
-  font: 18px/1.4 "Course Letters", system-ui, sans-serif; }}
-h1 {{ font-size: 26px; font-weight: 600; margin: 0 0 4px; }}
-p {{ margin: 0 0 16px; color: var(--soft); font-size: 15px; }}
-ul {{ list-style: none; margin: 0; padding: 0; display: grid; gap: 16px;
-  grid-template-columns: repeat(auto-fill, minmax(200px, 1fr)); }}
-button {{ font: inherit; color: inherit; cursor: pointer; }}
-li button {{ width: 100%; height: 100%; padding: 12px; border: 1px solid var(--line); border-radius: 12px;
-  background: var(--card); transition: transform 0.18s; }}
-li button.turning {{ transform: rotateY(90deg); }}
-li button[aria-pressed="true"] {{ border-color: var(--edge); box-shadow: inset 0 0 0 1px var(--edge); }}
-button:focus-visible {{ outline: 3px solid var(--edge); outline-offset: 2px; }}
-#all {{ padding: 8px 16px; margin: 0 0 16px; border: 1px solid var(--edge); border-radius: 8px;
-  background: var(--card); }}
-img {{ display: block; width: 100%; aspect-ratio: 1; border-radius: 8px; }}
-.side {{ display: block; min-height: 58px; padding-top: 10px; font-size: 21px; }}
-.side[hidden] {{ display: none; }}
-.side small {{ display: block; font-size: 15px; color: var(--soft); }}
-@media (prefers-reduced-motion: reduce) {{ li button {{ transition: none; }} }}
-@media print {{ #all {{ display: none; }} li {{ break-inside: avoid; }} }}
-</style>
-</head>
-<body>
-<main>
-<h1>{title}</h1>
-<p>{count} cards. A card turns over when you click it, or press Space or Enter on it.</p>
-<button type="button" id="all" aria-pressed="false">Turn all cards</button>
-<ul>
-{cards}
-</ul>
-</main>
-<footer><p>{credit}. Letters: a part of Noto Sans CJK, © Adobe, SIL Open Font License 1.1.</p></footer>
-<script>
-const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-function show(button, back) {{
-  button.setAttribute("aria-pressed", back);
-  const [front, other] = button.querySelectorAll(".side");
-  front.hidden = back;
-  other.hidden = !back;
-}}
-function turn(button, back) {{
-  if (calm) return show(button, back);
-  button.classList.add("turning");
-  setTimeout(() => {{ show(button, back); button.classList.remove("turning"); }}, 160);
-}}
-const cards = document.querySelectorAll("li button"), all = document.getElementById("all");
-for (const one of cards) one.onclick = () => turn(one, one.getAttribute("aria-pressed") == "false");
-all.onclick = () => {{
-  const back = all.getAttribute("aria-pressed") == "false";
-  all.setAttribute("aria-pressed", back);
-  for (const one of cards) turn(one, back);
-}};
-</script>
-</body>
-</html>
-"""
-
-
-# --- on paper -----------------------------------------------------------------------------------------------
-
-
-def to_pdf(deck: Deck, file: Path | str, title: str = "Picture and word") -> Path:
-    """The deck as A4 sheets of 3 × 3 cards: a page of fronts, then its backs, which fit when turned on the long edge.
-
-    Lines at the margins show where to cut.  Front: picture and English; back: Chinese and how it is said.
-    """
-    _check(deck, title)
-    pdf = _sheet(title)
-    for start in range(0, len(deck.cards), COLUMNS * ROWS):
-        some = deck.cards[start : start + COLUMNS * ROWS]
-        for back in (False, True):
-            pdf.add_page()
-            _cutting_lines(pdf)
-            for place, card in enumerate(some):
-                _print(pdf, card, place, back)
-            _small_print(pdf, "backs, in Chinese" if back else "fronts, in English")
-    file = Path(file)
-    pdf.output(str(file))
-    return file
-
-
-def _sheet(title: str) -> Any:
-    from fpdf import FPDF
-
-    pdf = FPDF(unit="mm", format="A4")
-    pdf.set_auto_page_break(False)
-    pdf.set_margin(0)
-    pdf.add_font("letters", fname=str(letters()))
-    pdf.set_title(title)
-    pdf.set_lang("en")
-    pdf.set_author("aigc-course, its contributors")
-    pdf.set_subject(CREDIT)
-    return pdf
-
-
-def _corner(place: int, back: bool) -> tuple[float, float]:
-    """Left and top of a card, in millimetres; a back lies where its front does when the sheet is turned."""
-    row, column = divmod(place, COLUMNS)
-    column = COLUMNS - 1 - column if back else column
-    left, top = (A4[0] - COLUMNS * CARD[0]) / 2, (A4[1] - ROWS * CARD[1]) / 2
-    return left + column * CARD[0], top + row * CARD[1]
-
-
-def _cutting_lines(pdf: Any) -> None:
-    (left, top), width, height = _corner(0, False), COLUMNS * CARD[0], ROWS * CARD[1]
-    pdf.set_draw_color(120)
-    pdf.set_line_width(0.1)
-    for k in range(COLUMNS + 1):
-        x = left + k * CARD[0]
-        pdf.line(x, top - MARK - 1, x, top - 1)
-        pdf.line(x, top + height + 1, x, top + height + MARK + 1)
-    for k in range(ROWS + 1):
-        y = top + k * CARD[1]
-        pdf.line(left - MARK - 1, y, left - 1, y)
-        pdf.line(left + width + 1, y, left + width + MARK + 1, y)
-
-
-def _print(pdf: Any, card: Card, place: int, back: bool) -> None:
-    """One side of one card."""
-    (x, y), (en, zh) = _corner(place, back), _both(card.group)
-    if back:
-        _line(pdf, zh, 24, x, y + 34)
-        _line(pdf, how_said(card.group), 11, x, y + 48, soft=True)
-        return
-    side = CARD[0] - 10
-    picture = io.BytesIO(_jpeg(card.picture, 512))
-    pdf.image(picture, x + 5, y + 6, side, side, alt_text=f"Picture of: {en}")
-    _line(pdf, en, 16, x, y + 68)
-
-
-def _line(pdf: Any, words: str, points: float, x: float, y: float, soft: bool = False) -> None:
-    """A line of words in the middle of a card, smaller where it would be too wide."""
-    pdf.set_text_color(*(93, 100, 114) if soft else (47, 53, 66))
-    pdf.set_font("letters", size=points)
-    wide = pdf.get_string_width(words)
-    if wide > CARD[0] - 8:
-        pdf.set_font_size(points * (CARD[0] - 8) / wide)
-    pdf.set_xy(x, y)
-    pdf.cell(CARD[0], 10, words, align="C")
-
-
-def _small_print(pdf: Any, side: str) -> None:
-    pdf.set_font("letters", size=7)
-    pdf.set_text_color(93, 100, 114)
-    pdf.set_xy(0, A4[1] - 9)
-    pdf.cell(A4[0], 4, f"{side} · print both sides at 100 %, turn on the long edge · {CREDIT}", align="C")

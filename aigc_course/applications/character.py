@@ -1,4 +1,4 @@
-"""A virtual character: one robot in many places and poses, judged by somebody else, animated, and introduced."""
+"""A virtual character: one robot in many places and poses, judged by somebody else, and introduced."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import hypot
-from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
-from aigc_course import evaluation, lora, models, plotting, sampling, scenes, style
+from aigc_course import evaluation, lora, models, sampling, scenes, style
 from aigc_course.scenes import Scene, Thing
 
 WHO = "robot"
@@ -141,23 +139,3 @@ def places_told(captions: Sequence[str], where: Sequence[Scene]) -> list[bool]:
         except ValueError:
             found.append(False)
     return found
-
-
-# --- animated -----------------------------------------------------------------------------------------------
-
-
-def animate(pictures: Tensor | Sequence[Image.Image], file: Path | str, seconds: float = 0.4, side: int = 192) -> Path:
-    """The pictures, one after another and over again, as a GIF; its one palette of 128 colours does not flicker."""
-    frames = [Image.fromarray(one) for one in plotting.to_array(pictures)]
-    if len(frames) < 2:
-        raise ValueError(f"{len(frames)} picture does not move; give two or more")
-    if not 0.02 <= seconds <= 10:
-        raise ValueError(f"{seconds} s a picture: choose from 0.02 to 10")
-    frames = [one.resize((side, side), Image.Resampling.LANCZOS) for one in frames]
-    strip = Image.new("RGB", (side, side * len(frames)))
-    for k, one in enumerate(frames):
-        strip.paste(one, (0, k * side))
-    palette = strip.quantize(128, Image.Quantize.MEDIANCUT)
-    first, *rest = [one.quantize(palette=palette, dither=Image.Dither.NONE) for one in frames]
-    first.save(file, save_all=True, append_images=rest, duration=round(1000 * seconds), loop=0, optimize=False)
-    return Path(file)

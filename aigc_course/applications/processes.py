@@ -131,35 +131,30 @@ def to_mermaid(process: Process) -> str:
 # --- in words -----------------------------------------------------------------------------------------------
 
 
+_SAID = {  # first, then, last; one step; a choice, and what else; between steps, between sentences
+    "en": {
+        "first": ["First "], "then": ["Then ", "Next ", "After that "], "last": ["Finally "], "step": "{0}{1}.",
+        "choice": "If {0}, {1}{2}.", "otherwise": ", otherwise {0}", "and": " and ", "space": " ",
+    },
+    "zh": {
+        "first": ["首先"], "then": ["然后", "接着", "再"], "last": ["最后"], "step": "{0}{1}。",
+        "choice": "如果{0}，就{1}{2}。", "otherwise": "，否则{0}", "and": "，再", "space": "",
+    },
+}  # fmt: skip
+
+
 def tell_process(process: Process, rng: random.Random) -> str:
     """One way to say it."""
-    return (_english if process.language == "en" else _chinese)(process, rng)
-
-
-def _english(process: Process, rng: random.Random) -> str:
-    said = []
+    said, told = _SAID[process.language], []
     for k, part in enumerate(process.parts):
-        last = k == len(process.parts) - 1
-        start = "First " if k == 0 else "Finally " if last else rng.choice(["Then ", "Next ", "After that "])
+        when = "first" if k == 0 else "last" if k == len(process.parts) - 1 else "then"
+        start = said[when][0] if when != "then" else rng.choice(said[when])
         if isinstance(part, str):
-            said.append(f"{start}{part}.")
+            told.append(said["step"].format(start, part))
         else:
-            other = f", otherwise {' and '.join(part.otherwise)}" if part.otherwise else ""
-            said.append(f"If {part.condition}, {' and '.join(part.then)}{other}.")
-    return " ".join(said)
-
-
-def _chinese(process: Process, rng: random.Random) -> str:
-    said = []
-    for k, part in enumerate(process.parts):
-        last = k == len(process.parts) - 1
-        start = "首先" if k == 0 else "最后" if last else rng.choice(["然后", "接着", "再"])
-        if isinstance(part, str):
-            said.append(f"{start}{part}。")
-        else:
-            other = f"，否则{'，再'.join(part.otherwise)}" if part.otherwise else ""
-            said.append(f"如果{part.condition}，就{'，再'.join(part.then)}{other}。")
-    return "".join(said)
+            other = said["otherwise"].format(said["and"].join(part.otherwise)) if part.otherwise else ""
+            told.append(said["choice"].format(part.condition, said["and"].join(part.then), other))
+    return said["space"].join(told)
 
 
 # --- at random ----------------------------------------------------------------------------------------------

@@ -30,12 +30,19 @@ def _rate(fps: float) -> None:
         raise ValueError(f"{fps} frames a second cannot be played; use 1 to 120, such as 8")
 
 
-def to_gif(frames: Tensor | Sequence[Any], fps: float = 8, colours: int = 64) -> bytes:
-    """An endless GIF of frames of one size; each has at most `colours` colours of its own."""
+def to_gif(frames: Tensor | Sequence[Any], fps: float = 8, colours: int = 64, side: int | None = None) -> bytes:
+    """An endless GIF of frames of one size; they share one palette of `colours`, or their ground would flicker.
+
+    side: pixels to which each is enlarged first.
+    """
     _rate(fps)
-    first, *rest = [Image.fromarray(one).quantize(colours) for one in _pixels(frames)]
+    pictures = [Image.fromarray(one) for one in _pixels(frames)]
+    if side:
+        pictures = [one.resize((side, side), Image.Resampling.LANCZOS) for one in pictures]
+    palette = Image.fromarray(np.concatenate([np.asarray(one) for one in pictures])).quantize(colours)
+    first, *rest = [one.quantize(palette=palette, dither=Image.Dither.NONE) for one in pictures]
     file = io.BytesIO()
-    first.save(file, "GIF", save_all=True, append_images=rest, duration=round(1000 / fps), loop=0, optimize=True)
+    first.save(file, "GIF", save_all=True, append_images=rest, duration=round(1000 / fps), loop=0)
     return file.getvalue()
 
 

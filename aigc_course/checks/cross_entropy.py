@@ -95,50 +95,74 @@ def _nats(logits: Tensor, labels: Tensor) -> Tensor:
     return -logits.log_softmax(-1).gather(-1, labels[..., None]).squeeze(-1)
 
 
+T, RATE, DECAY = 3, 0.1, 0.2  # of the step that exercise 2.1.3 tries
+Slips = dict[str, Tensor]  # what is said to a wrong answer, and that answer
+
+
 def check_adamw_step(answer: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> None:
     """Exercise 2.1.3: both moments, then the step, equations (13) and (14)."""
     w, g, m = torch.randn(3, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    v, t, rate, decay = m.square() + 0.5 * g.square(), 3, 0.1, 0.2
-    got = answer(w.clone(), g.clone(), m.clone(), v.clone(), t, rate, decay)  # steps in place are right, too
+    v = m.square() + 0.5 * g.square()
+    got = answer(w.clone(), g.clone(), m.clone(), v.clone(), T, RATE, DECAY)  # steps in place are right, too
     if untried(got, "2.1.3", "replace the dots: both moments, both corrections, then the step of equation (14)"):
         return
     assert isinstance(got, tuple | list) and len(got) == 3, "return three tensors: the weights, mean and square"
     mean, square = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
-    one, two = 1 - 0.9**t, 1 - 0.999**t
-
-    def is_like(k: int, wanted: Tensor) -> bool:
-        return torch.allclose(got[k], wanted, rtol=0, atol=1e-12)
-
-    heavy = g + decay * w
-    assert not is_like(1, 0.1 * m + 0.9 * g), "the old mean weighs 0.9 and the new gradient 0.1, not the reverse"
-    assert not is_like(1, 0.9 * m + g), "the new gradient enters the mean with the weight 0.1"
-    assert not is_like(1, 0.9 * m + 0.1 * heavy), "decay is in the gradient: that is Adam with L2; AdamW decays apart"
-    assert not is_like(1, mean / one), "keep the mean uncorrected; the correction is for the step alone"
-    assert is_like(1, mean), "the mean is not that of equation (13): 0.9 of the old one and 0.1 of the gradient"
-    assert not is_like(2, 0.999 * v + 0.001 * g), "the second moment is of the *squared* gradient"
-    assert not is_like(2, 0.999 * v + 0.001 * mean**2), "square the gradient, not the mean"
-    assert not is_like(2, 0.9 * v + 0.1 * g**2), "the square forgets more slowly: 0.999 and 0.001"
-    assert not is_like(2, square / two), "keep the square uncorrected; the correction is for the step alone"
-    assert is_like(2, square), "the square is not that of equation (13): 0.999 of the old one, 0.001 of gradient²"
-
-    def moved(top: Tensor, bottom: Tensor, shrunk: Tensor = (1 - rate * decay) * w) -> Tensor:
-        return shrunk - rate * top / bottom
-
-    m_hat, root = mean / one, (square / two).sqrt()
-    step = moved(m_hat, root + 1e-8)
-    late, early = (mean / (1 - 0.9**k) / ((square / (1 - 0.999**k)).sqrt() + 1e-8) for k in (t + 1, t - 1))
-    assert not is_like(0, moved(mean, square.sqrt() + 1e-8)), "both moments began at 0: divide each by 1 - beta**t"
-    assert not is_like(0, moved(m_hat, square.sqrt() + 1e-8)), "the square needs its correction too: by 1 - 0.999**t"
-    assert not is_like(0, moved(mean, root + 1e-8)), "the mean needs its correction too: divide by 1 - 0.9**t"
-    assert not is_like(0, moved(late, 1)) and not is_like(0, moved(early, 1)), "t counts from 1 and is used as it is"
-    assert not is_like(0, moved(m_hat, root**2 + 1e-8)), "divide by the *root* of the second moment"
-    assert not is_like(0, moved(m_hat, (root**2 + 1e-8).sqrt())), "1e-8 stands beside the root, not under it"
-    assert not is_like(0, moved(m_hat, root + 1e-8, w)), "the decay is missing: the weights shrink by 1 - rate * decay"
-    assert not is_like(0, moved(m_hat, root + 1e-8, (1 - decay) * w)), "the decay is multiplied by the rate as well"
-    assert not is_like(0, moved(-m_hat, root + 1e-8)), "the step goes up the hill: subtract it"
-    assert not is_like(0, moved(g, root + 1e-8)), "step along the mean of gradients, not along the last one"
-    assert not is_like(0, (1 - rate * decay) * (w - rate * m_hat / (root + 1e-8))), (
-        "the *old* weights shrink, before they are moved"
-    )
-    assert is_like(0, step), "the weights are not those of equation (14); compare with torch.optim.AdamW"
+    _compare(got[1], _mean_slips(w, g, m, mean))
+    assert _same(got[1], mean), "the mean is not that of equation (13): 0.9 of the old one and 0.1 of the gradient"
+    _compare(got[2], _square_slips(g, v, mean, square))
+    assert _same(got[2], square), "the square is not that of equation (13): 0.999 of the old one, 0.001 of gradient²"
+    _compare(got[0], _step_slips(w, g, mean, square))
+    step = _moved(w, mean / (1 - 0.9**T), (square / (1 - 0.999**T)).sqrt() + 1e-8)
+    assert _same(got[0], step), "the weights are not those of equation (14); compare with torch.optim.AdamW"
     right("2.1.3")
+
+
+def _compare(got: Tensor, slips: Slips) -> None:
+    for sentence, wrong in slips.items():
+        assert not _same(got, wrong), sentence
+
+
+def _same(got: Tensor, wanted: Tensor) -> bool:
+    return torch.allclose(got, wanted, rtol=0, atol=1e-12)
+
+
+def _moved(w: Tensor, top: Tensor, bottom: Tensor | int, shrink: float = 1 - RATE * DECAY) -> Tensor:
+    return shrink * w - RATE * top / bottom
+
+
+def _mean_slips(w: Tensor, g: Tensor, m: Tensor, mean: Tensor) -> Slips:
+    return {
+        "the old mean weighs 0.9 and the new gradient 0.1, not the reverse": 0.1 * m + 0.9 * g,
+        "the new gradient enters the mean with the weight 0.1": 0.9 * m + g,
+        "decay is in the gradient: that is Adam with L2; AdamW decays apart": 0.9 * m + 0.1 * (g + DECAY * w),
+        "keep the mean uncorrected; the correction is for the step alone": mean / (1 - 0.9**T),
+    }
+
+
+def _square_slips(g: Tensor, v: Tensor, mean: Tensor, square: Tensor) -> Slips:
+    return {
+        "the second moment is of the *squared* gradient": 0.999 * v + 0.001 * g,
+        "square the gradient, not the mean": 0.999 * v + 0.001 * mean**2,
+        "the square forgets more slowly: 0.999 and 0.001": 0.9 * v + 0.1 * g**2,
+        "keep the square uncorrected; the correction is for the step alone": square / (1 - 0.999**T),
+    }
+
+
+def _step_slips(w: Tensor, g: Tensor, mean: Tensor, square: Tensor) -> Slips:
+    m_hat, root = mean / (1 - 0.9**T), (square / (1 - 0.999**T)).sqrt()
+    late, early = (mean / (1 - 0.9**k) / ((square / (1 - 0.999**k)).sqrt() + 1e-8) for k in (T + 1, T - 1))
+    return {
+        "both moments began at 0: divide each by 1 - beta**t": _moved(w, mean, square.sqrt() + 1e-8),
+        "the square needs its correction too: by 1 - 0.999**t": _moved(w, m_hat, square.sqrt() + 1e-8),
+        "the mean needs its correction too: divide by 1 - 0.9**t": _moved(w, mean, root + 1e-8),
+        "t counts from 1 and is used as it is, not t + 1": _moved(w, late, 1),
+        "t counts from 1 and is used as it is, not t - 1": _moved(w, early, 1),
+        "divide by the *root* of the second moment": _moved(w, m_hat, root**2 + 1e-8),
+        "1e-8 stands beside the root, not under it": _moved(w, m_hat, (root**2 + 1e-8).sqrt()),
+        "the decay is missing: the weights shrink by 1 - rate * decay": _moved(w, m_hat, root + 1e-8, 1),
+        "the decay is multiplied by the rate as well": _moved(w, m_hat, root + 1e-8, 1 - DECAY),
+        "the step goes up the hill: subtract it": _moved(w, -m_hat, root + 1e-8),
+        "step along the mean of gradients, not along the last one": _moved(w, g, root + 1e-8),
+        "the *old* weights shrink, before they are moved": (1 - RATE * DECAY) * (w - RATE * m_hat / (root + 1e-8)),
+    }

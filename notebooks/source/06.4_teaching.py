@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from aigc_course import checks, evaluation, plotting, runtime, sampling, scenes
-from aigc_course.applications import cards, character, experiments, hands_on, lesson
+from aigc_course.applications import card_page, card_sheet, cards, character, experiments, hands_on, lesson, video
 
 print(runtime.summary())
 
@@ -78,8 +78,8 @@ plotting.show_images(pictures, titles)
 
 # %%
 folder = Path(tempfile.mkdtemp())
-(folder / "deck.html").write_text(cards.to_html(deck), encoding="utf-8")
-cards.to_pdf(deck, folder / "deck.pdf")
+(folder / "deck.html").write_text(card_page.to_html(deck), encoding="utf-8")
+card_sheet.to_pdf(deck, folder / "deck.pdf")
 for file in sorted(folder.iterdir()):
     print(f"{file.name}: {file.stat().st_size / 1000:.0f} kB")
 print(*[f"{cards.words_of(c.group)} · {cards.words_of(c.group, 'zh')} · {cards.how_said(c.group)}" for c in deck.cards[:4]], sep="\n")
@@ -236,12 +236,12 @@ for name, pictures in sets.items():
 plotting.show_table(rows, ["twelve scenes", "is the robot", "place as told", "stands where told"])
 
 # %% [markdown] lang="en"
-# **Animated.** In each scene it stands, then hops: twenty-four pictures, one after another, as a GIF. `animate` gives all frames one palette, or the colours would flicker. The figure shows the first three hops.
+# **Animated.** In each scene it stands, then hops: twenty-four pictures, one after another, as a GIF. `to_gif` gives all frames one palette, or the colours would flicker. The figure shows the first three hops.
 
 # %%
 frames = torch.stack([robi, above], 1).flatten(0, 1)
-file = character.animate(frames, folder / "robi.gif", seconds=0.3)
-print(f"{file.name}: {len(frames)} pictures, {file.stat().st_size / 1000:.0f} kB")
+(folder / "robi.gif").write_bytes(video.to_gif(frames, fps=3, colours=128, side=192))
+print(f"robi.gif: {len(frames)} pictures, {(folder / 'robi.gif').stat().st_size / 1000:.0f} kB")
 plotting.show_strip(frames[6:12], ["stands", "hops"] * 3, scale=0.75)
 
 # %% [markdown] lang="en"
