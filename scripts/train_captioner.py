@@ -2,15 +2,21 @@
 
 import argparse
 import random
+from dataclasses import replace
 from pathlib import Path
 
+import eyes
 import torch
+from eyes import SHIFT, Asked, discoloured, never_met, shifted
 from torch import nn
-from train_clip import SHIFT, SIDE, ran, shifted, told
+from torch.nn.utils.rnn import pad_sequence
+from train_clip import ran, recoloured, renamed, told
 
-from aigc_course import adaptation, evaluation, models, runtime, scenes, training
+from aigc_course import evaluation, losses, models, runtime, scenes, training
 
-WEIGHT = 1.0  # of the error in what is where, beside the nats of a token
+MISHEARD = 4  # one caption in so many is fed with a word changed
+PALED = 4  # one picture in so many is shown in other hues, and not told
+WEIGHT = 0.1  # of the error in what is there, beside the nats of a token
 CARD = """# captioner
 
 Tells what a picture of the course's world shows, in English or Chinese.
@@ -26,7 +32,7 @@ tokenizer = AutoTokenizer.from_pretrained("data/models/captioner")
 | class | `VisionEncoderDecoderModel` of `clip`'s vision tower and `lm`, {parameters:,} numbers in half precision |
 | asked with | pictures in [-1, 1] and the tokens `<s>`, then `<en>` or `<zh>`; `sampling.pictures_to_words` does both |
 | data | drawn training scenes, each shifted by up to {shift} pixels anew, full captions told anew in each pass, half of them Chinese |
-| objective | cross-entropy of the caption; and each patch is asked what is there (`models.meaning`), by a layer that is then dropped |
+| objective | cross-entropy of the caption, one in {misheard} fed with a word changed; and each patch, and the token of the whole, is asked what is there (`scripts/eyes.py`), by layers that are then dropped; one picture in {paled} is shown in other hues, and asked only that; a word that training never shows beside the others is not counted as wrong |
 | training | {shown:,} pictures, Muon, {minutes:.0f} minutes; each run below starts from the one before |
 | remade by | `python scripts/train_captioner.py`, after `train_clip.py` and `train_lm.py`; then again with `--go-on` |
 | licence | code Apache-2.0, weights CC BY 4.0 |
@@ -44,30 +50,82 @@ what a fresh caption of the grammar reaches against the same five references.
 
 
 class Told:
-    """Fills a batch: pictures as bytes, moved a little, a caption of each in either language, and what is where."""
+    """Fills a batch: pictures as bytes, moved a little, a caption of each in either language, and what is there.
 
-    def __init__(self, samples, pictures, tokenizer):
-        self.samples, self.pictures, self.tokenizer = samples, pictures, tokenizer
+    Beside the `tokens` of a caption come those `heard`, which are fed: one in `MISHEARD` has another word in one place,
+    so that words are learnt from the picture and not from one another.  `barred` (B, N, 2) are the places and tokens
+    where a caption would tell of what training never shows together (`eyes.never_met`); (0, 0) bars nothing.
+    """
+
+    def __init__(self, samples, pictures, tokenizer, never):
+        self.samples, self.pictures, self.tokenizer, self.never = samples, pictures, tokenizer, never
 
     def __call__(self, indices, turn):
         chosen = [self.samples[index] for index in indices.tolist()]
-        texts = [scenes.marked_caption(one.scene, random.Random(f"{turn}/{one.seed}")) for one in chosen]
+        texts = [self.texts(one.scene.facts, f"{turn}/{one.seed}") for one in chosen]
+        tokens = iter(self.tokenizer([text for row in texts for text in row]).input_ids)
+        rows = [[next(tokens) for _ in row] for row in texts]
+        heard = [misheard if len(misheard) == len(told) else told for told, misheard, *_ in rows]
+        barred = [[(0, 0), *(parting(told, other) for other in others)] for told, _, *others in rows]
         return {
             "pictures": shifted(self.pictures[indices], turn * len(self.samples) + indices[0].item()),
-            "tokens": self.tokenizer(texts, padding=True, return_tensors="pt").input_ids,
-            "where": models.meaning(chosen, SIDE),
+            "tokens": self.padded([told for told, *_ in rows]),
+            "heard": self.padded(heard),
+            "barred": pad_sequence([torch.tensor(row) for row in barred], True),
+            **eyes.told(chosen),
         }
+
+    def texts(self, facts, seed):
+        """A caption; the same as it is heard; and the same of each strange scene: all told with the same turns."""
+        rng = random.Random(f"heard {seed}")
+        language, change = rng.choice(scenes.LANGUAGES), rng.choice((renamed, recoloured, restyled))
+        heard = change(facts, rng) if rng.randrange(MISHEARD) == 0 else facts
+        told = (facts, heard, *strangers(facts, self.never))
+        return [scenes.marked_caption(one, random.Random(seed), language) for one in told]
+
+    def padded(self, rows):
+        """Rows of tokens as one tensor: (B, L)."""
+        return pad_sequence([torch.tensor(row) for row in rows], True, self.tokenizer.pad_token_id)
+
+
+def parting(told, other):
+    """Where two captions first differ, and the other's token there."""
+    return next((at, theirs) for at, (own, theirs) in enumerate(zip(told, other, strict=False)) if own != theirs)
+
+
+def restyled(facts, rng):
+    """The facts in another style."""
+    return replace(facts, style=rng.choice(scenes.STYLES))
+
+
+def strangers(facts, never):
+    """The facts with one word changed, in every way that makes a pair which training never shows."""
+    names = {group.name for group in facts.groups}
+    found = [replace(facts, style=word) for name, word in never if name in names and word in scenes.STYLES]
+    for index, group in enumerate(facts.groups):
+        around = {group.colour, facts.style, *(names - {group.name})}
+        others = [replace(group, name=name) for name, word in never if word in around]
+        others += [replace(group, colour=word) for name, word in never if name == group.name and word in scenes.COLOURS]
+        before, after = facts.groups[:index], facts.groups[index + 1 :]
+        found += [replace(facts, groups=(*before, other, *after)) for other in others]
+    return found
 
 
 def objective(pad):
-    """Nats for each token of the captions, and the squared error of what each patch says is there."""
-    told = adaptation.caption_loss(pad)
+    """Nats for each token of the captions, and how wrong it is about what is there."""
 
     def loss(model, batch):
-        seen = model["captioner"].encoder(batch["pictures"].float() / 127.5 - 1).last_hidden_state
-        where = model["where"](seen[:, 1:]).float().transpose(1, 2).unflatten(2, (SIDE, SIDE))
-        error = (where - batch["where"]).square().mean()
-        return told(model["captioner"], batch | {"pictures": seen}) + WEIGHT * error
+        captioner, tokens, first = model["captioner"], batch["tokens"], len(batch["pictures"]) // PALED
+        looks = batch["pictures"].float() / 127.5 - 1
+        seen = captioner.encoder(torch.cat([discoloured(looks[:first]), looks[first:]])).last_hidden_state
+        words = captioner.decoder.get_input_embeddings()(batch["heard"][first:, :-1])
+        said = captioner(encoder_outputs=(seen[first:],), decoder_inputs_embeds=words).logits.float()
+        places, strange = batch["barred"][first:].unbind(2)
+        barred = torch.zeros(*tokens[first:].shape, said.shape[-1], dtype=torch.bool, device=said.device)
+        barred[torch.arange(len(said), device=said.device)[:, None], places, strange] = True
+        said = said.masked_fill(barred[:, 1:], -torch.inf)[:, 1:]
+        told = losses.cross_entropy(said, tokens[first:, 2:], ignore=pad)
+        return told + WEIGHT * model["asked"](seen, batch, first)
 
     return loss
 
@@ -107,9 +165,12 @@ def main():
     model = models.captioner(models.load("clip"), models.load("lm"))
     if args.go_on:
         model.decoder.load_state_dict(models.load("captioner").decoder.state_dict())
-    asked = nn.Linear(model.encoder.config.hidden_size, models.MEANING)
-    both = nn.ModuleDict({"captioner": model, "where": asked}).to(runtime.device())
-    batches = training.Shuffled(len(samples), args.batch, Told(samples, pictures, tokenizer))
+    never = never_met(samples)
+    asked = Asked(model.encoder.config.hidden_size, never)
+    both = nn.ModuleDict({"captioner": model, "asked": asked}).to(runtime.device())
+    if model.device.type == "cpu":
+        model.set_attn_implementation("eager")  # of so few patches and words; learns faster than PyTorch's fused one
+    batches = training.Shuffled(len(samples), args.batch, Told(samples, pictures, tokenizer, never))
     dials = dict(optimiser=training.muon(both, args.rate), ema=0.998, precision=args.precision)
     loss = objective(tokenizer.pad_token_id)
     history = training.fit(both, batches, loss, args.steps, folder=args.folder / "checkpoint", **dials)
@@ -118,7 +179,8 @@ def main():
     rows = "\n".join("| " + " | ".join(row) + " |" for row in table(model, tokenizer, args.count))
     print(rows)
     recipe = [*(models.recipe_of("captioner") if args.go_on else []), ran(args, history)]
-    facts = dict(rows=rows, count=args.count, shift=SHIFT, parameters=sum(p.numel() for p in model.parameters()))
+    facts = dict(rows=rows, count=args.count, shift=SHIFT, misheard=MISHEARD, paled=PALED)
+    facts |= dict(parameters=sum(p.numel() for p in model.parameters()))
     models.save(model, "captioner", CARD.format(**facts, **told(recipe)), tokenizer, recipe)
 
 

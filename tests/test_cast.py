@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import eyes
 import pytest
 import torch
 import train_autoencoder
@@ -230,24 +231,11 @@ def test_a_batch_of_clip_holds_whole_families_and_the_loss_reaches_both_towers()
     made = train_clip.Told(samples, scenes.pictures_as_bytes(samples), tokenizer)
     batch = made(torch.tensor([2, 0]), 0)
     drawn = scenes.pictures_as_bytes(samples[8:12] + samples[:4])
-    assert torch.equal(batch["pictures"], train_clip.shifted(drawn, 8))  # pass 0, first sample 8
+    assert torch.equal(batch["pictures"], eyes.shifted(drawn, 8))  # pass 0, first sample 8
     assert batch["same"].diagonal().all() and len(batch["tokens"]) == 8
-    model = nn.ModuleDict({"clip": models.clip(tokenizer), "where": nn.Linear(128, models.MEANING)})
+    model = nn.ModuleDict({"clip": models.clip(tokenizer), "asked": eyes.Asked(128, set())})
     train_clip.objective(model, batch).backward()
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
-
-
-def test_a_shifted_picture_is_the_same_one_a_few_pixels_on():
-    drawn, n = scenes.pictures_as_bytes(scenes.samples(6)), train_clip.SHIFT
-    moved = train_clip.shifted(drawn, 3)
-    places = [(y, x) for y in range(-n, n + 1) for x in range(-n, n + 1)]
-    found = [
-        [at for at in places if torch.equal(after[:, n:-n, n:-n], before.roll(at, (1, 2))[:, n:-n, n:-n])]
-        for before, after in zip(drawn, moved, strict=True)
-    ]
-    assert all(found) and len({tuple(at) for at in found}) > 1
-    assert torch.equal(moved, train_clip.shifted(drawn, 3))
-    assert not torch.equal(moved, train_clip.shifted(drawn, 4))
 
 
 def test_a_part_of_a_picture_keeps_the_part_of_the_latent_that_belongs_to_it():

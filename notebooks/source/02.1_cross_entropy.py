@@ -599,7 +599,7 @@ def everywhere(decoder, batch, ignore=-100):
 views, tokens = seen_and_told(scenes.samples(500, seed=7))
 batches = training.Shuffled(500, 50, lambda some, turn: (views[some], tokens[some]))
 decoder = copy.deepcopy(captioner.decoder)
-history = training.fit(decoder, batches, everywhere, steps=150, learning_rate=1e-3)
+history = training.fit(decoder, batches, everywhere, steps=150, learning_rate=2e-3)
 
 # %% [markdown] lang="en"
 # What does it report on new pictures, what is that worth, and what does (11) foretell?

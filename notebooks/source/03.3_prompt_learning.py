@@ -285,7 +285,7 @@ curves = {
 plotting.show_curves(curves, x=[0, 1, 2, 3, 4], xlabel="log₂ of the labels of each class", ylabel="share right")
 
 # %% [markdown] lang="en"
-# Two opposite stories. For the new styles words are worth nothing, and one label of each is worth a lot. For known
+# Two opposite stories. For the new styles words are worth next to nothing, and one label of each is worth a lot. For known
 # names words are worth more than many labels, and examples start far below: a picture's vector holds colour, place
 # and style beside the name, and one example cannot say which of these was meant. A word can. Letting the words vote
 # beside the cache is a matter of trust: with this α they help where they know something, and drown the examples where

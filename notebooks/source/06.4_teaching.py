@@ -224,6 +224,8 @@ with character.taught(cast["text-to-image"]) as pipe:
 plotting.show_images(robi, [one.background for one in where], columns=6, scale=0.75)
 
 # %% [markdown] lang="en"
+# By eye it is one robot, and a rough one: the body and its colours stay, eyes and arms come and go. So small a LoRA learns the look before the parts.
+#
 # Who says that it is the robot? The judge of newcomers, which was taught *drawn* robots and never saw a painted one. Beside it, the same sketches without the LoRA, and the ceiling: robots drawn by rule.
 
 # %%
