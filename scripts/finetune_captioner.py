@@ -19,6 +19,7 @@ What counts is what the eyes tell.  With eyes that had learnt from captions alon
 """
 
 import torch
+from eyes import write_out_attention
 
 from aigc_course import adaptation, evaluation, models, runtime, scenes, training
 
@@ -39,8 +40,7 @@ def learnt(halves, size, seed, pool, tokenizer):
     labelled = adaptation.Labelled(tokenizer, looked, adaptation.told(samples))
     batches = training.Shuffled(size, min(BATCH, size), labelled, seed)
     loss = adaptation.caption_loss(tokenizer.pad_token_id)
-    if model.device.type == "cpu":
-        model.set_attn_implementation("eager")
+    write_out_attention(model)
     dials = dict(optimiser=training.muon(model, RATE), ema=0.95, precision=runtime.training_precision())
     training.fit(model, batches, loss, STEPS, **dials)
     return model

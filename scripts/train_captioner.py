@@ -7,7 +7,6 @@ from pathlib import Path
 
 import eyes
 import torch
-from eyes import SHIFT, Asked, discoloured, never_met, shifted
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 from train_clip import ran, recoloured, renamed, told
@@ -68,7 +67,7 @@ class Told:
         heard = [misheard if len(misheard) == len(told) else told for told, misheard, *_ in rows]
         barred = [[(0, 0), *(parting(told, other) for other in others)] for told, _, *others in rows]
         return {
-            "pictures": shifted(self.pictures[indices], turn * len(self.samples) + indices[0].item()),
+            "pictures": eyes.shifted(self.pictures[indices], turn * len(self.samples) + indices[0].item()),
             "tokens": self.padded([told for told, *_ in rows]),
             "heard": self.padded(heard),
             "barred": pad_sequence([torch.tensor(row) for row in barred], True),
@@ -117,15 +116,15 @@ def objective(pad):
     def loss(model, batch):
         captioner, tokens, first = model["captioner"], batch["tokens"], len(batch["pictures"]) // PALED
         looks = batch["pictures"].float() / 127.5 - 1
-        seen = captioner.encoder(torch.cat([discoloured(looks[:first]), looks[first:]])).last_hidden_state
+        seen = captioner.encoder(torch.cat([eyes.discoloured(looks[:first]), looks[first:]])).last_hidden_state
         words = captioner.decoder.get_input_embeddings()(batch["heard"][first:, :-1])
         said = captioner(encoder_outputs=(seen[first:],), decoder_inputs_embeds=words).logits.float()
         places, strange = batch["barred"][first:].unbind(2)
         barred = torch.zeros(*tokens[first:].shape, said.shape[-1], dtype=torch.bool, device=said.device)
         barred[torch.arange(len(said), device=said.device)[:, None], places, strange] = True
         said = said.masked_fill(barred[:, 1:], -torch.inf)[:, 1:]
-        told = losses.cross_entropy(said, tokens[first:, 2:], ignore=pad)
-        return told + WEIGHT * model["asked"](seen, batch, first)
+        nats = losses.cross_entropy(said, tokens[first:, 2:], ignore=pad)
+        return nats + WEIGHT * model["asked"](seen, batch, first)
 
     return loss
 
@@ -165,11 +164,10 @@ def main():
     model = models.captioner(models.load("clip"), models.load("lm"))
     if args.go_on:
         model.decoder.load_state_dict(models.load("captioner").decoder.state_dict())
-    never = never_met(samples)
-    asked = Asked(model.encoder.config.hidden_size, never)
+    never = eyes.never_met(samples)
+    asked = eyes.Asked(model.encoder.config.hidden_size, never)
     both = nn.ModuleDict({"captioner": model, "asked": asked}).to(runtime.device())
-    if model.device.type == "cpu":
-        model.set_attn_implementation("eager")  # of so few patches and words; learns faster than PyTorch's fused one
+    eyes.write_out_attention(model)
     batches = training.Shuffled(len(samples), args.batch, Told(samples, pictures, tokenizer, never))
     dials = dict(optimiser=training.muon(both, args.rate), ema=0.998, precision=args.precision)
     loss = objective(tokenizer.pad_token_id)
@@ -179,7 +177,7 @@ def main():
     rows = "\n".join("| " + " | ".join(row) + " |" for row in table(model, tokenizer, args.count))
     print(rows)
     recipe = [*(models.recipe_of("captioner") if args.go_on else []), ran(args, history)]
-    facts = dict(rows=rows, count=args.count, shift=SHIFT, misheard=MISHEARD, paled=PALED)
+    facts = dict(rows=rows, count=args.count, shift=eyes.SHIFT, misheard=MISHEARD, paled=PALED)
     facts |= dict(parameters=sum(p.numel() for p in model.parameters()))
     models.save(model, "captioner", CARD.format(**facts, **told(recipe)), tokenizer, recipe)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import eyes
 import torch
-from eyes import SHIFT, Asked, discoloured, never_met, shifted
 from torch import nn
 
 from aigc_course import evaluation, losses, models, runtime, scenes, training
@@ -119,7 +118,7 @@ class Told:
             texts.append(scenes.caption(self.samples[index].scene, rng, rng.choice(scenes.LANGUAGES)))
         facts = self.facts[indices]
         return {
-            "pictures": shifted(self.pictures[indices], turn * len(self.samples) + indices[0].item()),
+            "pictures": eyes.shifted(self.pictures[indices], turn * len(self.samples) + indices[0].item()),
             "tokens": self.tokenizer(texts, padding=True, return_tensors="pt").input_ids,
             "same": facts[:, None] == facts[None],
             **eyes.told([self.samples[index] for index in indices.tolist()]),
@@ -130,7 +129,7 @@ def objective(model, batch):
     """The contrastive loss of pictures in their own colours, and how wrong it is about what is there."""
     clip, first = model["clip"], len(batch["pictures"]) // PALED // KIN * KIN
     looks = batch["pictures"].float() / 127.5 - 1
-    seen = clip.vision_model(torch.cat([discoloured(looks[:first]), looks[first:]]))
+    seen = clip.vision_model(torch.cat([eyes.discoloured(looks[:first]), looks[first:]]))
     pictures = clip.visual_projection(seen.pooler_output[first:])
     words = clip.text_projection(clip.text_model(batch["tokens"][first:]).pooler_output)
     scale = clip.logit_scale.clamp(max=4.6).exp()
@@ -252,10 +251,9 @@ def main():
     cache = args.folder / f"pictures-{args.seed}.safetensors"
     pictures = training.precomputed(cache, samples, scenes.pictures_as_bytes, args.workers)
     clip = models.load("clip").float() if args.go_on else models.clip(tokenizer)
-    asked = Asked(clip.config.vision_config.hidden_size, never_met(samples))
+    asked = eyes.Asked(clip.config.vision_config.hidden_size, eyes.never_met(samples))
     model = nn.ModuleDict({"clip": clip, "asked": asked}).to(runtime.device())
-    if clip.device.type == "cpu":
-        clip.set_attn_implementation("eager")  # of so few patches; learns 1.6 times as fast as PyTorch's fused one
+    eyes.write_out_attention(clip)
     batches = training.Shuffled(len(samples) // KIN, args.batch // KIN, Told(samples, pictures, tokenizer))
     dials = dict(optimiser=training.muon(model, args.rate), ema=0.998, precision=args.precision)
     history = training.fit(model, batches, objective, args.steps, folder=args.folder / "checkpoint", **dials)
@@ -265,7 +263,7 @@ def main():
     print(rows)
     recipe = [*(models.recipe_of("clip") if args.go_on else []), ran(args, history)]
     facts = dict(rows=rows, width=clip.config.projection_dim, layers=clip.config.vision_config.num_hidden_layers)
-    facts |= dict(parameters=sum(p.numel() for p in clip.parameters()), count=args.count, shift=SHIFT, paled=PALED)
+    facts |= dict(parameters=sum(p.numel() for p in clip.parameters()), count=args.count, shift=eyes.SHIFT, paled=PALED)
     models.save(clip, "clip", CARD.format(**facts, **told(recipe)), tokenizer, recipe)
 
 

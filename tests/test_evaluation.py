@@ -586,3 +586,14 @@ def test_readers_that_are_not_there_are_skipped_each_with_a_reason(tmp_path, mon
     assert evaluate.readers(4) == []
     told = capsys.readouterr().out
     assert all(f"{name}: skipped" in told for name in ("clip", "lm", "captioner"))
+
+
+def test_rows_that_are_measured_anew_replace_their_own_and_no_others(tmp_path, monkeypatch):
+    monkeypatch.setenv("AIGC_DATA", str(tmp_path))
+    (tmp_path / "models").mkdir()
+    file = tmp_path / "models" / "SCORES.md"
+    head = "# Scores\n\n| model | figure |\n|---|---|\n| parser | clip 1 |\n"
+    tail = "| upscaler | 4 |\n\n| clip-like | 5 |\n"
+    file.write_text(f"{head}| clip | 2 |\n| lm | 3 |\n{tail}", encoding="utf-8")
+    evaluate.renewed([["clip", 20], ["clip", 21], ["lm", 30]])
+    assert file.read_text(encoding="utf-8") == f"{head}| clip | 20 |\n| clip | 21 |\n| lm | 30 |\n{tail}"
