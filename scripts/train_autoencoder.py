@@ -106,7 +106,7 @@ def main():
     args = parser.parse_args()
     torch.manual_seed(0)
     code = patch_code(args.folder / "code.safetensors")
-    model = models.load("text-to-image").vae if args.go_on else models.autoencoder()
+    model = models.load("text-to-image", dtype=torch.float32).vae if args.go_on else models.autoencoder()
     model = model.to(runtime.device(), memory_format=torch.channels_last)
     count, make = args.steps * args.batch, partial(lesson, code)
     stream = scenes.SceneStream("train", count, args.batch, args.seed, make=make, workers=args.workers)

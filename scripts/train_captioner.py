@@ -3,6 +3,7 @@
 import argparse
 import random
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import eyes
@@ -53,7 +54,8 @@ class Told:
 
     Beside the `tokens` of a caption come those `heard`, which are fed: one in `MISHEARD` has another word in one place,
     so that words are learnt from the picture and not from one another.  `barred` (B, N, 2) are the places and tokens
-    where a caption would tell of what training never shows together (`eyes.never_met`); (0, 0) bars nothing.
+    with which a caption could only go on to tell of what training never shows together (`eyes.never_met`), were one
+    word of it changed; (0, 0) bars nothing.
     """
 
     def __init__(self, samples, pictures, tokenizer, never):
@@ -65,7 +67,7 @@ class Told:
         tokens = iter(self.tokenizer([text for row in texts for text in row]).input_ids)
         rows = [[next(tokens) for _ in row] for row in texts]
         heard = [misheard if len(misheard) == len(told) else told for told, misheard, *_ in rows]
-        barred = [[(0, 0), *(parting(told, other) for other in others)] for told, _, *others in rows]
+        barred = [self.barred(one.scene.facts, *row) for one, row in zip(chosen, rows, strict=True)]
         return {
             "pictures": eyes.shifted(self.pictures[indices], turn * len(self.samples) + indices[0].item()),
             "tokens": self.padded([told for told, *_ in rows]),
@@ -75,12 +77,19 @@ class Told:
         }
 
     def texts(self, facts, seed):
-        """A caption; the same as it is heard; and the same of each strange scene: all told with the same turns."""
+        """A caption; the same as it is heard; and of each scene one word away: all told with the same turns."""
         rng = random.Random(f"heard {seed}")
         language, change = rng.choice(scenes.LANGUAGES), rng.choice((renamed, recoloured, restyled))
         heard = change(facts, rng) if rng.randrange(MISHEARD) == 0 else facts
-        told = (facts, heard, *strangers(facts, self.never))
+        told = (facts, heard, *one_word_away(facts))
         return [scenes.marked_caption(one, random.Random(seed), language) for one in told]
+
+    def barred(self, facts, told, _heard, *others):
+        """Where and with which token the captions of strange scenes part from the one told, but no others do."""
+        parted = {True: set(), False: set()}
+        for other, tokens in zip(one_word_away(facts), others, strict=True):
+            parted[is_strange(other, self.never)].add(parting(told, tokens))
+        return [(0, 0), *sorted(parted[True] - parted[False])]
 
     def padded(self, rows):
         """Rows of tokens as one tensor: (B, L)."""
@@ -97,17 +106,22 @@ def restyled(facts, rng):
     return replace(facts, style=rng.choice(scenes.STYLES))
 
 
-def strangers(facts, never):
-    """The facts with one word changed, in every way that makes a pair which training never shows."""
-    names = {group.name for group in facts.groups}
-    found = [replace(facts, style=word) for name, word in never if name in names and word in scenes.STYLES]
+def one_word_away(facts):
+    """The facts with one style, name or colour changed, in every way."""
+    found = [replace(facts, style=style) for style in scenes.STYLES]
     for index, group in enumerate(facts.groups):
-        around = {group.colour, facts.style, *(names - {group.name})}
-        others = [replace(group, name=name) for name, word in never if word in around]
-        others += [replace(group, colour=word) for name, word in never if name == group.name and word in scenes.COLOURS]
+        changed = [replace(group, name=name) for name in scenes.THINGS]
+        changed += [replace(group, colour=colour) for colour in scenes.COLOURS]
         before, after = facts.groups[:index], facts.groups[index + 1 :]
-        found += [replace(facts, groups=(*before, other, *after)) for other in others]
-    return found
+        found += [replace(facts, groups=(*before, other, *after)) for other in changed]
+    return [other for other in found if other != facts]
+
+
+def is_strange(facts, never):
+    """Whether two words of the facts are a pair that training never shows."""
+    names = [group.name for group in facts.groups]
+    pairs = {(group.name, group.colour) for group in facts.groups} | set(product(names, [facts.style, *names]))
+    return not pairs.isdisjoint(never)
 
 
 def objective(pad):
@@ -152,7 +166,7 @@ def main():
     parser.add_argument("--seed", type=int, default=22, help="which scenes; no other model is trained on these")
     parser.add_argument("--go-on", action="store_true", help="from the shipped captioner, with the eyes of `clip`")
     parser.add_argument("--precision", default=runtime.training_precision(), help="bf16 or fp32")
-    parser.add_argument("--workers", type=int, default=2, help="processes that draw")
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw, and fill batches")
     parser.add_argument("--count", type=int, default=500, help="scenes on which it is measured")
     parser.add_argument("--folder", type=Path, default=Path("runs/captioner"))
     args = parser.parse_args()
@@ -161,14 +175,15 @@ def main():
     samples = scenes.samples(args.scenes, "train", args.seed)
     cache = args.folder / f"pictures-{args.seed}.safetensors"
     pictures = training.precomputed(cache, samples, scenes.pictures_as_bytes, args.workers)
-    model = models.captioner(models.load("clip"), models.load("lm"))
+    model = models.captioner(*(models.load(name, dtype=torch.float32) for name in ("clip", "lm")))
     if args.go_on:
-        model.decoder.load_state_dict(models.load("captioner").decoder.state_dict())
+        model.decoder.load_state_dict(models.load("captioner", dtype=torch.float32).decoder.state_dict())
     never = eyes.never_met(samples)
     asked = eyes.Asked(model.encoder.config.hidden_size, never)
     both = nn.ModuleDict({"captioner": model, "asked": asked}).to(runtime.device())
     eyes.write_out_attention(model)
-    batches = training.Shuffled(len(samples), args.batch, Told(samples, pictures, tokenizer, never))
+    fill = Told(samples, pictures, tokenizer, never)
+    batches = training.Shuffled(len(samples), args.batch, fill, workers=args.workers)
     dials = dict(optimiser=training.muon(both, args.rate), ema=0.998, precision=args.precision)
     loss = objective(tokenizer.pad_token_id)
     history = training.fit(both, batches, loss, args.steps, folder=args.folder / "checkpoint", **dials)

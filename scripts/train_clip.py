@@ -1,7 +1,6 @@
 """Train CLIP: pictures and captions, in two languages, in one space."""
 
 import argparse
-import os
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -241,7 +240,7 @@ def main():
     parser.add_argument("--seed", type=int, default=21, help="which scenes; no other model is trained on these")
     parser.add_argument("--go-on", action="store_true", help="start from the shipped weights, not from nothing")
     parser.add_argument("--precision", default=runtime.training_precision(), help="bf16 or fp32")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that draw")
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw, and fill batches")
     parser.add_argument("--count", type=int, default=1000, help="scenes on which it is measured")
     parser.add_argument("--folder", type=Path, default=Path("runs/clip"))
     args = parser.parse_args()
@@ -250,11 +249,12 @@ def main():
     samples = families(args.scenes, args.seed)
     cache = args.folder / f"pictures-{args.seed}.safetensors"
     pictures = training.precomputed(cache, samples, scenes.pictures_as_bytes, args.workers)
-    clip = models.load("clip").float() if args.go_on else models.clip(tokenizer)
+    clip = models.load("clip", dtype=torch.float32) if args.go_on else models.clip(tokenizer)
     asked = eyes.Asked(clip.config.vision_config.hidden_size, eyes.never_met(samples))
     model = nn.ModuleDict({"clip": clip, "asked": asked}).to(runtime.device())
     eyes.write_out_attention(clip)
-    batches = training.Shuffled(len(samples) // KIN, args.batch // KIN, Told(samples, pictures, tokenizer))
+    fill = Told(samples, pictures, tokenizer)
+    batches = training.Shuffled(len(samples) // KIN, args.batch // KIN, fill, workers=args.workers)
     dials = dict(optimiser=training.muon(model, args.rate), ema=0.998, precision=args.precision)
     history = training.fit(model, batches, objective, args.steps, folder=args.folder / "checkpoint", **dials)
     if not training.is_first():

@@ -123,7 +123,7 @@ def main():
     asked = {dial: value for dial, value in vars(parser.parse_args()).items() if value is not None}
     for name in asked["names"]:
         torch.manual_seed(0)
-        pipe, args = models.load("text-to-image"), argparse.Namespace(**RECIPES[name] | asked)
+        pipe, args = models.load("text-to-image", dtype=torch.float32), argparse.Namespace(**RECIPES[name] | asked)
         ship(pipe, name, args, teach(pipe, name, args))
 
 

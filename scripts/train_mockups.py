@@ -105,7 +105,7 @@ def main():
     parser.add_argument("--look", type=int, default=25, help="sampling steps of these")
     args = parser.parse_args()
     torch.manual_seed(0)
-    pipe = models.load("text-to-image")
+    pipe = models.load("text-to-image", dtype=torch.float32)
     ship(pipe, args, teach(pipe, args))
 
 

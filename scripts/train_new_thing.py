@@ -55,7 +55,7 @@ def lesson(pipe, name, args):
 
 def taught(name, args):
     """The pipeline after the lesson, what can learn in it as it will be shipped, and what it took."""
-    pipe = models.load("text-to-image")
+    pipe = models.load("text-to-image", dtype=torch.float32)
     own, prior = lesson(pipe, name, args)
     row = adaptation.new_word(pipe, TOKEN, like=LIKE)
     lora.add(pipe.unet, args.rank, EVERYWHERE, generator=runtime.generator(0))

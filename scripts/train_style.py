@@ -111,7 +111,8 @@ def teach_network(args, name):
 
 def teach_adapter(args):
     """The adapter: a style is shown by a picture in it, where the teacher, the denoiser as it was, is told its word."""
-    pipe, tower = models.load("text-to-image"), style.eye()
+    pipe, clip = (models.load(name, dtype=torch.float32) for name in ("text-to-image", "clip"))
+    tower = style.eye(clip)
     lesson, teacher = Shown(pipe, tower, rows_of(args)), copy.deepcopy(pipe.unet)
     state = style.new_adapter(pipe.unet, tower.config.projection_dim, runtime.generator(0))
     state = style.load_adapter()[0] if args.go_on else state

@@ -58,7 +58,7 @@ def told(facts, rng):
     """A caption as the denoiser hears it: English or Chinese, full or brief; the plain style need not be named."""
     if facts.style == "flat" and rng.random() < 0.6:
         facts = replace(facts, style=None)
-    return scenes.caption(facts, rng, "en" if rng.random() < 0.65 else "zh", rng.choice(["full", "brief"]))
+    return scenes.caption(facts, rng, rng.choice(scenes.LANGUAGES), rng.choice(["full", "brief"]))
 
 
 def answers(facts):
@@ -163,7 +163,8 @@ def main():
     args = parser.parse_args()
     torch.manual_seed(0)
     tokenizer = models.load("tokenizer")
-    encoder = models.load("text-to-image").text_encoder.float() if args.go_on else models.text_encoder(tokenizer)
+    shipped = models.load("text-to-image", dtype=torch.float32) if args.go_on else None
+    encoder = shipped.text_encoder if shipped else models.text_encoder(tokenizer)
     heads = {"questions": nn.Linear(models.TEXT[1], sum(map(len, QUESTIONS.values()))), "map": Map()}
     heads["ends"] = nn.Linear(models.TEXT[1], 2 + OF_A_THING)
     model = nn.ModuleDict({"encoder": encoder} | heads).to(runtime.device())

@@ -1,23 +1,22 @@
-"""Train words → pictures: a text encoder and a denoiser together, on latents encoded once; ship them as a pipeline."""
+"""Train words → pictures: a text encoder and a denoiser together, on latents of fresh drawings; ship a pipeline."""
 
 import argparse
 import json
 import os
 import random
-from functools import partial
 from operator import itemgetter
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
-from safetensors.torch import load_file
 from torch import nn
+from train_autoencoder import patch_code
 from train_text_encoder import OF_A_THING, composed, told
 from transformers import CLIPTextModel
 
 from aigc_course import diffusion, evaluation, losses, models, runtime, scenes, training
 
-TASKS = {"single": 0.3, "count": 0.2, "pair": 0.5}
+TASKS = {"single": 0.25, "count": 0.3, "pair": 0.45}
 FOCUS = 4.0  # how much more a place inside the box of a thing counts than scenery
 OF_MEANING = 4.0  # how much more a channel counts that tells what is there than one that tells how it looks
 LATE = 1.5  # steps are drawn as T·u^(1/LATE): what a thing is, is decided where there is much noise
@@ -62,10 +61,10 @@ among them.
 """  # noqa: E501
 
 
-def world(count, seed):
-    """Samples of the training split, the tasks mixed as `TASKS` says."""
-    chosen = random.Random(0).choices(list(TASKS), list(TASKS.values()), k=count)
-    return [composed(scenes.sample(index, "train", seed, task)) for index, task in enumerate(chosen)]
+def chosen(lent, seed):
+    """A sample of the training split for one that a stream lends, the tasks mixed as `TASKS` says."""
+    (task,) = random.Random(lent.seed).choices(list(TASKS), TASKS.values())
+    return composed(scenes.sample(lent.seed, "train", seed, task))
 
 
 def latents_of(code, samples):
@@ -87,26 +86,30 @@ def focus(samples, side=models.LATENT[1]):
     return rows / rows.mean()
 
 
-class Told:
-    """Fills a batch: latents, and a caption for each, told anew in every pass; one in ten says nothing."""
+class Lesson:
+    """Fills a batch with fresh drawings: their latents, and a caption for each; one in ten says nothing."""
 
-    def __init__(self, samples, latents, tokenizer):
-        self.samples, self.latents, self.tokenizer = samples, latents, tokenizer
-        self.focus = focus(samples)
-        counts = [1.0] * models.LOOK + [OF_MEANING] * models.MEANING
-        self.channels = (torch.tensor(counts) * len(counts) / sum(counts)).view(-1, 1, 1)
+    def __init__(self, code, tokenizer, seed):
+        self.code, self.tokenizer, self.seed = code, tokenizer, seed
 
-    def caption(self, index, turn):
-        rng = random.Random(f"{turn}/{index}")
-        return "" if rng.random() < 0.1 else told(self.samples[index].scene.facts, rng)
-
-    def __call__(self, indices, turn):
-        texts = [self.caption(index, turn) for index in indices.tolist()]
+    def __call__(self, lent):
+        drawn = [chosen(one, self.seed) for one in lent]
+        texts = [self.caption(one) for one in drawn]
         tokens = self.tokenizer(
             texts, padding="max_length", max_length=models.TEXT[0], truncation=True, return_tensors="pt"
         )
-        focus = self.focus[indices] * self.channels
-        return {"latents": self.latents[indices].float(), "focus": focus, "tokens": tokens.input_ids}
+        return {"latents": latents_of(self.code, drawn), "focus": focus(drawn), "tokens": tokens.input_ids}
+
+    def caption(self, sample):
+        rng = random.Random(sample.seed)
+        return "" if rng.random() < 0.1 else told(sample.scene.facts, rng)
+
+
+def supply(args, code, tokenizer):
+    """Batches without end: on a CPU each is drawn for its step; a GPU is faster than that, and meets them again."""
+    lesson, count = Lesson(code, tokenizer, args.seed), max(args.steps * args.batch, args.scenes)
+    stream = scenes.SceneStream("train", count, args.batch, args.seed, make=lesson, workers=args.workers)
+    return stream if runtime.device().type == "cpu" else training.Pool(stream, args.batch, args.scenes)
 
 
 class Inner(nn.Module):
@@ -140,13 +143,14 @@ class Inner(nn.Module):
 
 def objective(schedule, late=LATE):
     """The squared error of the velocity, given the words, and that of the inner blocks' answers."""
+    counts = [1.0] * models.LOOK + [OF_MEANING] * models.MEANING
+    channels = (torch.tensor(counts, device=runtime.device()) * len(counts) / sum(counts)).view(-1, 1, 1)
 
     def loss(model, batch, generator):
         text = model["text_encoder"](batch["tokens"]).last_hidden_state
-        latents = batch["latents"].to(memory_format=torch.channels_last)
-        own = losses.denoising(
-            model["unet"], latents, text, schedule, generator, gamma=None, focus=batch["focus"], late=late
-        )
+        latents = batch["latents"].float().contiguous(memory_format=torch.channels_last)
+        dials = dict(gamma=None, focus=batch["focus"] * channels, late=late)
+        own = losses.denoising(model["unet"], latents, text, schedule, generator, **dials)
         return own + INNER * model["inner"](latents)
 
     return loss
@@ -177,13 +181,14 @@ def sides(unet, text_encoder, tokenizer, count=128):
 @torch.no_grad()
 def faithful(vae):
     """PSNR of pictures that went through the autoencoder, with its interval."""
-    pictures = scenes.pictures(scenes.samples(256, "validation"), models.PICTURE)
+    pictures = scenes.pictures(scenes.samples(256, "validation"), models.PICTURE).to(vae.device)
     return evaluation.interval(evaluation.psnr(vae.decode(vae.encode(pictures).latent_dist.mode()).sample, pictures))
 
 
-def ran(args, history, found):
+def ran(args, history, found, shown):
     """What one run was, for the recipe."""
-    run = {name: vars(args)[name] for name in ("steps", "batch", "rate", "scenes", "seed", "precision")}
+    run = {name: vars(args)[name] for name in ("steps", "batch", "rate", "seed", "precision")}
+    run["scenes"] = shown
     machine = runtime.summary().split(" · ")[1]
     run |= dict(tasks=TASKS, focus=FOCUS, meaning=OF_MEANING, inner=INNER, late=args.late, optimiser="Muon")
     run |= dict(loss=history.smoothed(200)[-1], minutes=history.seconds[-1] / 60, sides=round(found, 2))
@@ -212,41 +217,31 @@ def seen(run):
     return run["steps"] * run["batch"]
 
 
-def recipe_in(folder):
-    """What another script noted beside its model."""
-    return json.loads((folder / models.RECIPE).read_text(encoding="utf-8"))
-
-
 def main():
-    """Encode the scenes once, train, and ship the pipeline with its card."""
+    """Train, and ship the pipeline with its card."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--scenes", type=int, default=80_000, help="pictures whose latents are kept")
+    parser.add_argument("--scenes", type=int, default=800_000, help="on a GPU: at most so many are kept and met again")
     parser.add_argument("--seed", type=int, default=1, help="which scenes")
-    parser.add_argument("--go-on", action="store_true", help="from the shipped denoiser and --text-encoder")
+    parser.add_argument("--go-on", action="store_true", help="from the shipped pipeline, not from --text-encoder")
     parser.add_argument("--precision", default=runtime.training_precision(), help="bf16 or fp32")
     parser.add_argument("--compile", action="store_true", help="takes three minutes, then a fifth faster (needs g++)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that draw")
+    parser.add_argument("--workers", type=int, default=max(1, os.cpu_count() - 2), help="processes that draw")
     parser.add_argument("--autoencoder", type=Path, default=Path("runs/autoencoder"))
     parser.add_argument("--text-encoder", type=Path, default=Path("runs/text-encoder"))
     parser.add_argument("--late", type=float, default=LATE, help="1 draws every step alike; more, where noise is much")
     parser.add_argument("--folder", type=Path, default=Path("runs/text-to-image"))
     args = parser.parse_args()
     torch.manual_seed(0)
-    args.folder.mkdir(parents=True, exist_ok=True)
-    code = models.PatchCode(**load_file(args.autoencoder / "code.safetensors"))
-    samples, tokenizer = world(args.scenes, args.seed), models.load("tokenizer")
-    cache = args.folder / "latents.safetensors"
-    latents = training.precomputed(cache, samples, partial(latents_of, code), args.workers)
-    unet = models.load("text-to-image").unet.float() if args.go_on else models.denoiser()
-    text_encoder = CLIPTextModel.from_pretrained(args.text_encoder / "model")
+    tokenizer = models.load("tokenizer")
+    vae, text_encoder, unet, earlier = start(args)
     model = nn.ModuleDict({"text_encoder": text_encoder, "unet": unet, "inner": Inner(unet)})
     model = model.to(runtime.device(), memory_format=torch.channels_last)
     if args.compile:
         model["unet"].compile()
-    batches = training.Shuffled(len(samples), args.batch, Told(samples, latents, tokenizer))
+    batches = supply(args, patch_code(args.autoencoder / "code.safetensors"), tokenizer)
     schedule = diffusion.Schedule.from_scheduler(models.scheduler())
     history = training.fit(
         model,
@@ -257,18 +252,27 @@ def main():
         ema=0.999,
         precision=args.precision,
         folder=args.folder / "checkpoint",
-        save_every=250,
+        save_every=250 if runtime.device().type == "cpu" else 2000,
     )
     if not training.is_first():
         return
     found = sides(model["unet"], model["text_encoder"], tokenizer)
     print(f"pairs on their sides, from pure noise: {found:.2f} of 1")
-    earlier = [run for run in models.recipe_of("text-to-image") if run["part"] == "denoiser"] if args.go_on else []
-    before = [run for folder in (args.autoencoder, args.text_encoder) for run in recipe_in(folder)]
-    recipe = [*before, *earlier, ran(args, history, found)]
-    vae = AutoencoderKL.from_pretrained(args.autoencoder / "model")
+    shown = getattr(batches, "filled", args.steps * args.batch)
+    recipe = [*earlier, ran(args, history, found, shown)]
     pipe = models.pipeline(vae, model["text_encoder"], tokenizer, model["unet"])
     models.save(pipe, "text-to-image", card(recipe, vae), recipe=recipe)
+
+
+def start(args):
+    """Autoencoder, text encoder and denoiser to start from, in full precision, and the runs that made them."""
+    if args.go_on:
+        pipe = models.load("text-to-image", dtype=torch.float32)
+        return pipe.vae, pipe.text_encoder, pipe.unet, models.recipe_of("text-to-image")
+    folders = args.autoencoder, args.text_encoder
+    recipe = [run for folder in folders for run in json.loads((folder / models.RECIPE).read_text(encoding="utf-8"))]
+    vae = AutoencoderKL.from_pretrained(args.autoencoder / "model")
+    return vae, CLIPTextModel.from_pretrained(args.text_encoder / "model"), models.denoiser(), recipe
 
 
 if __name__ == "__main__":

@@ -202,7 +202,7 @@ def main():
     torch.manual_seed(0)
     vae, judge = models.load("text-to-image").vae, evaluation.load_parser()
     squares = Squares(**pictures_of(args, vae))
-    model = models.load("upscaler").float() if args.go_on else models.Upscaler()
+    model = models.load("upscaler", dtype=torch.float32) if args.go_on else models.Upscaler()
     model = model.to(runtime.device(), memory_format=torch.channels_last)
     vae = vae.to(runtime.device())
     batches = training.Shuffled(args.scenes, args.batch, squares)

@@ -186,14 +186,14 @@ def test_what_two_things_are_stands_at_the_end_of_the_padded_caption():
 
 
 def test_inner_blocks_are_asked_where_they_lie_and_what_is_there_and_the_denoiser_stays_as_it_is():
-    unet, tokenizer, drawn = models.denoiser(), models.load("tokenizer"), scenes.samples(3)
+    unet, tokenizer, lent = models.denoiser(), models.load("tokenizer"), scenes.samples(3)
+    drawn = [train_text_to_image.chosen(one, 1) for one in lent]
     names = set(unet.state_dict())
     parts = {"text_encoder": models.text_encoder(tokenizer), "unet": unet, "inner": train_text_to_image.Inner(unet)}
     model = nn.ModuleDict(parts)
-    latents = torch.cat([torch.randn(3, models.LOOK, 16, 16), models.meaning(drawn)], 1)
-    batch = train_text_to_image.Told(drawn, latents.half(), tokenizer)(torch.arange(3), 0)
-    told = batch["focus"].mean((0, 2, 3))
-    assert torch.allclose(told[models.LOOK :] / told[0], torch.full((models.MEANING,), train_text_to_image.OF_MEANING))
+    code = models.PatchCode.fit(scenes.pictures(scenes.samples(8)))
+    batch = train_text_to_image.Lesson(code, tokenizer, seed=1)(lent)
+    torch.testing.assert_close(batch["focus"].mean(), torch.tensor(1.0))
     assert set(unet.state_dict()) == names
     loss = train_text_to_image.objective(diffusion.Schedule.cosine())(model, batch, runtime.generator(0))
     loss.backward()
@@ -203,7 +203,19 @@ def test_inner_blocks_are_asked_where_they_lie_and_what_is_there_and_the_denoise
     along = torch.linspace(-1, 1, 16).expand(3, 1, 16, 16)
     truth = torch.cat([along, along.mT, models.meaning(drawn)], 1)
     wanted = [nn.functional.adaptive_avg_pool2d(truth, side).square().mean() for side in (8, 4, 4, 4)]
-    torch.testing.assert_close(model["inner"](latents), sum(wanted) / 4)
+    torch.testing.assert_close(model["inner"](batch["latents"].float()), sum(wanted) / 4)
+
+
+def test_the_lesson_of_the_denoiser_is_of_training_scenes_each_told_or_not_told_at_all():
+    lent, tokenizer = scenes.samples(120, seed=4), models.load("tokenizer")
+    drawn = [train_text_to_image.chosen(one, 4) for one in lent]
+    assert {scenes.split_of(one.scene) for one in drawn} <= {"train"} and len({one.scene for one in drawn}) > 115
+    lesson = train_text_to_image.Lesson(None, tokenizer, seed=4)
+    texts = [lesson.caption(one) for one in drawn]
+    assert 4 < texts.count("") < 25
+    for text, one in zip(texts, drawn, strict=True):
+        read = scenes.read_caption(text) if text else one.scene.facts
+        assert {group.name for group in read.groups} == {group.name for group in one.scene.facts.groups}
 
 
 def test_pairs_stand_where_the_words_say_from_pure_noise_on(pipe):

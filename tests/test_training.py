@@ -27,6 +27,7 @@ from aigc_course import models, runtime, training
 from aigc_course.training import (
     History,
     Muon,
+    Pool,
     Shuffled,
     cache,
     checkpoint,
@@ -730,9 +731,59 @@ def test_shuffled_data_goes_on_in_the_middle_of_any_pass():
     assert [*again] == [*reader] == whole[4:]
 
 
+def test_processes_fill_batches_in_the_same_order_and_keep_their_place():
+    alone, helped = numbered(), Shuffled(10, 3, alone_made, workers=2)
+    assert [*helped, *helped] == [*alone, *alone]
+    reader, again = iter(helped), Shuffled(10, 3, alone_made, workers=1)
+    next(reader)
+    again.load_state_dict(helped.state_dict())
+    assert [*again] == [*reader]
+
+
+def alone_made(indices, turn):
+    """What `numbered` makes."""
+    return indices.tolist(), turn
+
+
 def test_batches_that_cannot_be_filled_are_refused():
     with pytest.raises(ValueError, match="use 1 to 10"):
         Shuffled(10, 11, lambda indices, turn: indices)
+
+
+# --- a pool that grows ---------------------------------------------------------------------------------------
+
+
+def counted(batches=5):
+    """Batches of four rows: their number, and its square in half precision."""
+    for start in range(0, 4 * batches, 4):
+        rows = torch.arange(start, start + 4)
+        yield {"n": rows, "square": (rows**2).half()[:, None]}
+
+
+def test_a_pool_deals_rows_of_all_that_was_made_whole_and_at_random():
+    pool = Pool(counted(), 6, room=18)
+    dealt = [batch for batch, _ in zip(pool, range(200))]
+    assert all(torch.equal(batch["square"], (batch["n"] ** 2).half()[:, None]) for batch in dealt)
+    seen = torch.cat([batch["n"] for batch in dealt[50:]])
+    assert set(seen.tolist()) == set(range(18)) and pool.filled == 18, "two rows found no room"
+    assert seen.bincount().min() > 20 and not torch.equal(dealt[-1]["n"], dealt[-2]["n"])
+
+
+def test_a_pool_that_cannot_be_filled_says_why():
+    with pytest.raises(ValueError, match="room for 5 rows holds no batch of 6"):
+        Pool(counted(), 6, room=5)
+    with pytest.raises(ValueError, match="ended after 4 rows, fewer than a batch of 6"):
+        next(iter(Pool(counted(1), 6, room=18)))
+
+
+def test_what_goes_wrong_while_a_pool_is_filled_is_told_to_the_run():
+    def broken():
+        yield from counted(2)
+        raise OSError("no room on the disk")
+
+    with pytest.raises(OSError, match="no room on the disk"):
+        for _ in Pool(broken(), 2, room=100):
+            pass
 
 
 # --- rows that are kept -------------------------------------------------------------------------------------

@@ -1,10 +1,15 @@
 """Deals batches to a run, and knows the place in them to come back to."""
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from threading import Thread
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
+
+from aigc_course import runtime
 
 END = object()
 
@@ -57,20 +62,29 @@ class Shuffled:
     """The numbers 0 … count-1, in a new random order in each pass, as batches that `make` fills; keeps its place.
 
     make: turns (indices, pass number) into a batch.  An unfilled last batch is left out.
+    workers: processes that make batches ahead, in the same order; 0: each is made when it is asked for.
     """
 
-    def __init__(self, count: int, batch_size: int, make: Callable[[Tensor, int], Any], seed: int = 0):
+    def __init__(
+        self, count: int, batch_size: int, make: Callable[[Tensor, int], Any], seed: int = 0, workers: int = 0
+    ):
         if not 1 <= batch_size <= count:
             raise ValueError(f"batches of {batch_size} cannot be filled from {count} items; use 1 to {count}")
         self.count, self.batch_size, self.make, self.seed = count, batch_size, make, seed
-        self.round, self.position = 0, 0
+        self.workers, self.round, self.position = workers, 0, 0
 
     def __iter__(self):
         order = torch.randperm(self.count, generator=torch.Generator().manual_seed(self.seed + self.round))
-        for batch in order.split(self.batch_size)[self.position : self.count // self.batch_size]:
+        left = order.split(self.batch_size)[self.position : self.count // self.batch_size]
+        own = torch.Generator().manual_seed(0)  # else the loader draws from the global one, and shifts it
+        how = dict(batch_size=None, num_workers=self.workers, generator=own)
+        for batch in DataLoader(left, collate_fn=self._filled, **how):
             self.position += 1
-            yield self.make(batch, self.round)
+            yield batch
         self.round, self.position = self.round + 1, 0
+
+    def _filled(self, indices: Tensor) -> Any:
+        return self.make(indices, self.round)
 
     def state_dict(self) -> dict[str, int]:
         """The pass and the batches handed out in it."""
@@ -79,3 +93,53 @@ class Shuffled:
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on behind the batch at which `state_dict` was taken."""
         self.round, self.position = state["round"], state["position"]
+
+
+class Pool:
+    """Batches drawn at random from all that a stream has made so far: for a GPU, which learns faster than CPUs draw.
+
+    stream: batches that are dicts of tensors, read by a thread until `room` rows are there, which stay on the device.
+    What is there at a step depends on how fast it is made: no two runs are alike, and a resumed one fills a new pool.
+    """
+
+    def __init__(self, stream: Iterable[dict[str, Tensor]], batch_size: int, room: int, seed: int = 0):
+        if not 1 <= batch_size <= room:
+            raise ValueError(f"a pool with room for {room} rows holds no batch of {batch_size}: make it larger")
+        self.stream, self.batch_size, self.room = stream, batch_size, room
+        self.generator, self.rows, self.filled, self.failed = runtime.generator(seed), {}, 0, None
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        Thread(target=self._watched_filling, daemon=True).start()
+        while True:
+            while self.filled < self.batch_size and not self.failed:
+                time.sleep(0.01)
+            if self.failed:
+                raise self.failed
+            chosen = torch.randint(self.filled, (self.batch_size,), generator=self.generator).to(runtime.device())
+            yield {name: rows[chosen] for name, rows in self.rows.items()}
+
+    def _watched_filling(self) -> None:
+        try:
+            self._fill()
+            if self.filled < self.batch_size:
+                raise ValueError(f"the stream ended after {self.filled} rows, fewer than a batch of {self.batch_size}")
+        except Exception as failed:  # the thread that asks for batches tells it
+            self.failed = failed
+
+    def _fill(self) -> None:
+        for batch in self.stream:
+            count = min(len(next(iter(batch.values()))), self.room - self.filled)
+            for name, made in batch.items():
+                if name not in self.rows:
+                    self.rows[name] = made.new_empty((self.room, *made.shape[1:]), device=runtime.device())
+                self.rows[name][self.filled : self.filled + count] = made[:count].to(runtime.device())
+            self.filled += count
+            if self.filled == self.room:
+                return
+
+    def state_dict(self) -> dict:
+        """Nothing: it has no place."""
+        return {}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Start anew."""
