@@ -29,7 +29,8 @@ class LowRank(nn.Module):
         super().__init__()
         self.rank, self.alpha, self.scale = rank, alpha, 1.0
         self.A, self.B = _pair(layer, rank)
-        nn.init.kaiming_uniform_(self.A.weight, a=5**0.5, generator=generator)
+        start = torch.empty(self.A.weight.shape, device=generator.device if generator else self.A.weight.device)
+        self.A.weight.data.copy_(nn.init.kaiming_uniform_(start, a=5**0.5, generator=generator))
         nn.init.zeros_(self.B.weight)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Train words → pictures: a text encoder and a denoiser together, on latents of fresh drawings; ship a pipeline."""
 
 import argparse
+import copy
 import json
 import os
 import random
@@ -221,6 +222,7 @@ def main():
     """Train, and ship the pipeline with its card."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--minutes", type=float, help="as many steps as take so long, in place of --steps")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--scenes", type=int, default=800_000, help="on a GPU: at most so many are kept and met again")
@@ -242,11 +244,13 @@ def main():
     if args.compile:
         model["unet"].compile()
     batches = supply(args, patch_code(args.autoencoder / "code.safetensors"), tokenizer)
-    schedule = diffusion.Schedule.from_scheduler(models.scheduler())
+    loss = objective(diffusion.Schedule.from_scheduler(models.scheduler()), args.late)
+    if args.minutes:
+        args.steps = steps_in(args.minutes, model, batches, loss, args)
     history = training.fit(
         model,
         batches,
-        objective(schedule, args.late),
+        loss,
         args.steps,
         optimiser=training.muon(model, args.rate),
         ema=0.999,
@@ -262,6 +266,15 @@ def main():
     recipe = [*earlier, ran(args, history, found, shown)]
     pipe = models.pipeline(vae, model["text_encoder"], tokenizer, model["unet"])
     models.save(pipe, "text-to-image", card(recipe, vae), recipe=recipe)
+
+
+def steps_in(minutes, model, batches, loss, args, tried=60):
+    """How many steps take so long: tried on this machine, after as many that are not timed, and forgotten again."""
+    kept = copy.deepcopy(model.state_dict())
+    dials = dict(optimiser=training.muon(model, args.rate), precision=args.precision)
+    seconds = training.fit(model, batches, loss, 2 * tried, **dials).seconds
+    model.load_state_dict(kept)
+    return round(60 * minutes * tried / (seconds[-1] - seconds[tried - 1]))
 
 
 def start(args):

@@ -767,6 +767,7 @@ def test_a_pool_deals_rows_of_all_that_was_made_whole_and_at_random():
     seen = torch.cat([batch["n"] for batch in dealt[50:]])
     assert set(seen.tolist()) == set(range(18)) and pool.filled == 18, "two rows found no room"
     assert seen.bincount().min() > 20 and not torch.equal(dealt[-1]["n"], dealt[-2]["n"])
+    assert next(iter(pool))["n"].max() < 18 and pool.filled == 18, "asked again, it is not filled again"
 
 
 def test_a_pool_that_cannot_be_filled_says_why():
@@ -865,7 +866,7 @@ def test_muon_takes_a_convolution_for_one_matrix_in_any_memory_layout():
 
 def test_muon_moves_every_direction_alike():
     strong_and_weak = torch.diag(torch.logspace(0, -2, 40)) @ torch.linalg.qr(torch.randn(40, 40)).Q
-    lengths = torch.linalg.svdvals(optimiser.orthogonal(strong_and_weak).float())
+    lengths = torch.linalg.svdvals(optimiser.orthogonal(torch.stack([strong_and_weak, strong_and_weak.mT])).float())
     assert 0.6 < lengths.min() and lengths.max() < 1.25
 
 

@@ -107,9 +107,11 @@ class Pool:
             raise ValueError(f"a pool with room for {room} rows holds no batch of {batch_size}: make it larger")
         self.stream, self.batch_size, self.room = stream, batch_size, room
         self.generator, self.rows, self.filled, self.failed = runtime.generator(seed), {}, 0, None
+        self.filling = Thread(target=self._watched_filling, daemon=True)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        Thread(target=self._watched_filling, daemon=True).start()
+        if self.filling.ident is None:  # who asks again shares what is there
+            self.filling.start()
         while True:
             while self.filled < self.batch_size and not self.failed:
                 time.sleep(0.01)

@@ -1,5 +1,6 @@
 """Muon: a step of equal length along every direction of a weight matrix; AdamW for all that is not a matrix."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 ASIDE = ("embed", "conv_in")  # what reads the input is not rotated: a word, a position and a pixel are no direction
 NARROW = 32  # a matrix with fewer rows or columns is left to AdamW
+EPS = 1e-8  # of AdamW
 NEWTON_SCHULZ = (3.4445, -4.775, 2.0315)  # Jordan et al. 2024: quickest to bring singular values near 1
 
 
@@ -51,47 +53,63 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:
-        """Follow the gradients; those of AdamW's parameters element by element."""
+        """Follow the gradients, few kernels for all parameters: a GPU would wait for a kernel of each."""
         if closure is not None:
             raise ValueError("Muon takes no closure: compute the gradient first, then call step()")
         for group in self.param_groups:
-            move = _turn if group["matrix"] else _adamw
-            for p in group["params"]:
-                if p.grad is not None:
-                    p.mul_(1 - group["lr"] * group["weight_decay"])
-                    move(p, self.state[p], group)
+            params = [p for p in group["params"] if p.grad is not None]
+            if params:
+                torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
+                move = _turn if group["matrix"] else _adamw
+                move(params, [p.grad for p in params], [self.state[p] for p in params], group)
 
 
-def _turn(p: Tensor, state: dict, group: dict) -> None:
-    """One step on a matrix."""
-    if not state:
-        state["momentum"] = torch.zeros_like(p)
-    state["momentum"].mul_(group["momentum"]).add_(p.grad)
-    ahead = p.grad.add(state["momentum"], alpha=group["momentum"]).flatten(1)  # Nesterov's
-    length = 0.2 * max(ahead.shape) ** 0.5
-    p.sub_(orthogonal(ahead).to(p.dtype).view(p.shape), alpha=group["lr"] * length)
+def _turn(params: list[Tensor], grads: list[Tensor], states: list[dict], group: dict) -> None:
+    """One step on matrices; those of one shape are made orthogonal together."""
+    for p, state in zip(params, states, strict=True):
+        if not state:
+            state["momentum"] = torch.zeros_like(p)
+    momenta = [state["momentum"] for state in states]
+    torch._foreach_mul_(momenta, group["momentum"])
+    torch._foreach_add_(momenta, grads)
+    ahead = torch._foreach_add(grads, momenta, alpha=group["momentum"])  # Nesterov's
+    alike = defaultdict(list)
+    for p, one in zip(params, ahead, strict=True):
+        alike[one.shape[0], one[0].numel()].append((p, one.flatten(1)))
+    for shape, pairs in alike.items():
+        moves = orthogonal(torch.stack([one for _, one in pairs])).to(pairs[0][0].dtype)
+        moves = [move.view(p.shape) for move, (p, _) in zip(moves, pairs, strict=True)]
+        torch._foreach_add_([p for p, _ in pairs], moves, alpha=-group["lr"] * 0.2 * max(shape) ** 0.5)
 
 
-def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
-    """U Vᵀ of a matrix U S Vᵀ, (rows, columns), nearly: singular values come out between 0.7 and 1.2, in bfloat16.
+def orthogonal(matrices: Tensor, steps: int = 5) -> Tensor:
+    """U Vᵀ of each matrix U S Vᵀ, (N, rows, columns), nearly: singular values between 0.7 and 1.2, in bfloat16.
 
     Newton–Schulz: an odd polynomial, applied again and again, moves every singular value towards 1.
     """
     a, b, c = NEWTON_SCHULZ
-    wide = matrix.bfloat16() if matrix.shape[0] <= matrix.shape[1] else matrix.bfloat16().T
-    wide = wide / wide.norm().clamp(min=1e-7)
+    tall = matrices.shape[1] > matrices.shape[2]
+    wide = matrices.bfloat16().mT if tall else matrices.bfloat16()
+    wide = wide / wide.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
     for _ in range(steps):
-        gram = wide @ wide.T
-        wide = torch.addmm(wide, torch.addmm(gram, gram, gram, beta=b, alpha=c), wide, beta=a)
-    return wide if matrix.shape[0] <= matrix.shape[1] else wide.T
+        gram = wide @ wide.mT
+        wide = torch.baddbmm(wide, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), wide, beta=a)
+    return wide.mT if tall else wide
 
 
-def _adamw(p: Tensor, state: dict, group: dict, betas: tuple = (0.9, 0.99), eps: float = 1e-8) -> None:
+def _adamw(
+    params: list[Tensor], grads: list[Tensor], states: list[dict], group: dict, betas: tuple = (0.9, 0.99)
+) -> None:
     """One step of AdamW (Loshchilov & Hutter 2019, algorithm 2), the weights having decayed already."""
-    if not state:
-        state |= dict(step=0, mean=torch.zeros_like(p), square=torch.zeros_like(p))
-    state["step"] += 1
-    state["mean"].lerp_(p.grad, 1 - betas[0])
-    state["square"].lerp_(p.grad.square(), 1 - betas[1])
-    mean, square = (state[key] / (1 - beta ** state["step"]) for key, beta in zip(("mean", "square"), betas))
-    p.addcdiv_(mean, square.sqrt().add_(eps), value=-group["lr"])
+    for p, state in zip(params, states, strict=True):
+        if not state:
+            state |= dict(step=0, mean=torch.zeros_like(p), square=torch.zeros_like(p))
+        state["step"] += 1
+    means, squares = ([state[key] for state in states] for key in ("mean", "square"))
+    torch._foreach_lerp_(means, grads, 1 - betas[0])
+    torch._foreach_lerp_(squares, torch._foreach_mul(grads, grads), 1 - betas[1])
+    lengths = torch._foreach_div(squares, [1 - betas[1] ** state["step"] for state in states])
+    torch._foreach_sqrt_(lengths)
+    torch._foreach_add_(lengths, EPS)
+    steps = [-group["lr"] / (1 - betas[0] ** state["step"]) for state in states]
+    torch._foreach_addcdiv_(params, means, lengths, steps)
