@@ -317,6 +317,14 @@ def test_a_shipped_pipeline_has_its_card_and_loads_in_one_precision(world):
     assert sorted(f.name for f in folder.parent.iterdir()) == ["toy", "toy-pipeline"]
 
 
+def test_one_network_serves_few_steps_too(monkeypatch):
+    asked = []
+    monkeypatch.setattr(models.loading, "_opened", asked.append)
+    for name in ("text-to-image", "text-to-image-fast"):
+        models.load(name)
+    assert asked == [models.folder_of("text-to-image")] * 2
+
+
 def test_what_was_loaded_is_shipped_again_without_a_word_on_where_it_lay(world):
     models.save(tiny_pipeline(), "toy-pipeline", "# A card\n")
     folder = models.save(models.load("toy-pipeline"), "again", "# A card\n")

@@ -27,6 +27,7 @@ from aigc_course.studio.stage import Pace
 from aigc_course.studio.workshop import uploaded
 
 REPOSITORY = Path(__file__).parents[1]
+TURBO = "stabilityai/sd-turbo"
 BAD = "<img src=x onerror=alert(1)> </textarea><script>alert(2)</script> & \" ' \\u003cb\\u003e"
 SOME = settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
@@ -48,7 +49,7 @@ class Talker(Stub):
         yield Event("told", spec=spec, answer=told)
 
     def switch(self, model, savings, download, cancel):
-        if model == "text-to-image-fast":
+        if model == TURBO:
             raise StudioError("there is no fast model", "choose another one")
         self.drawing, self.savings = model or self.drawing, savings or self.savings
         yield Event("told", answer="switched")
@@ -514,7 +515,7 @@ def test_the_model_and_low_memory_follow_the_engine(board):
     lean.value = True
     idle(board)
     assert board.desk.engine.savings == Savings(True, True) and said(board) == "switched"
-    model.value = "text-to-image-fast"
+    model.value = TURBO
     idle(board)
     assert "no fast model" in said(board) and model.value == "text-to-image" and lean.value
     lean.value = False

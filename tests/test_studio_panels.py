@@ -365,20 +365,18 @@ def test_another_model_draws_after_a_switch_and_a_failed_switch_changes_nothing(
 
     def load(name, **how):
         loaded.append((name, how))
-        if how:
+        if name == "text-to-image":
             raise FileNotFoundError("12 of 12 files are missing; copy the folder")
         return own("text-to-image")
 
     engine, spec = Engine(load), JobSpec((studio.Part("a house"),), seed=1, count=1, steps=1)
-    monkeypatch.setattr(models, "folder_of", lambda name: runtime.data_dir() / "models" / "text-to-image")
-    assert list(engine.switch("text-to-image-fast"))[-1].answer == "text-to-image-fast draws now"
-    assert list(made(engine, spec).facts["models"]) == ["text-to-image-fast"] and list(engine.models) == [
-        engine.drawing
-    ]
+    turbo, large = "stabilityai/sd-turbo", "stable-diffusion-v1-5/stable-diffusion-v1-5"
+    assert list(engine.switch(turbo))[-1].answer == f"{turbo} draws now"
+    assert list(made(engine, spec).facts["models"]) == [turbo] == list(engine.models)
     with pytest.raises(StudioError, match="12 of 12 files are missing; copy the folder"):
-        list(engine.switch("stabilityai/sd-turbo", Savings(True)))
-    assert (engine.drawing, engine.savings) == ("text-to-image-fast", Savings())
-    assert loaded[-1] == ("text-to-image-fast", {"source": "hub"})
+        list(engine.switch(large, Savings(True)))
+    assert (engine.drawing, engine.savings) == (turbo, Savings())
+    assert loaded == [("text-to-image-fast", {"source": "hub"}), ("text-to-image", {"source": "hub"})]
     with pytest.raises(StudioError, match="choose one of: text-to-image"):
         list(engine.switch("../secret"))
 
@@ -416,9 +414,9 @@ def test_a_replay_says_that_another_model_or_other_savings_are_on(desk):
     again = desk.replay(desk.gallery.path(kept.ids[0]))
     assert again.verdict != "identical" and "savings of memory: none then, denoising one by one" in again.sentence
     recipe = png.read(desk.gallery.path(kept.ids[0]))
-    facts = recipe.facts | {"models": {"text-to-image-fast": ""}}
+    facts = recipe.facts | {"models": {"stabilityai/sd-turbo": ""}}
     other = desk.replay(png.write(kept.pictures[0], studio.Recipe(recipe.spec, 0, facts)))
-    assert "it was drawn by the model text-to-image-fast, and now by text-to-image" in other.sentence
+    assert "it was drawn by the model stabilityai/sd-turbo, and now by text-to-image" in other.sentence
     desk.queue.wait(desk.switch(savings=Savings()))
     assert desk.replay(desk.gallery.path(kept.ids[0])).sentence == "identical, to the last bit"
 

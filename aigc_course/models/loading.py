@@ -14,12 +14,15 @@ from aigc_course.models.hub import checkpoint_folder
 from aigc_course.models.storage import folder_of, quiet, verify
 from aigc_course.models.upscaler import Upscaler
 
+ALSO = {"text-to-image-fast": "text-to-image"}  # roles that another member of the cast has too
+
 
 def load(name: str, source: str = "tiny", download: bool = False, dtype: torch.dtype | None = None) -> Any:
     """A member of the cast ("text-to-image", "tokenizer", "lm", …), ready to be asked, on this machine's device.
 
     source: "tiny" is the one that the course ships, its files checked; "hub" is the public checkpoint in the same
-        role (`models.CHECKPOINTS`).
+        role (`models.CHECKPOINTS`).  The tiny "text-to-image" is good in few steps too, so "text-to-image-fast" names
+        the same one.
     download: only with this is the network touched, and only for the files that this machine does not have.
     dtype: the number format, None for that of `runtime.dtype`; what is to be trained further wants `torch.float32`.
     """
@@ -30,7 +33,7 @@ def load(name: str, source: str = "tiny", download: bool = False, dtype: torch.d
         raise ValueError(f"source={source!r}: choose 'tiny' (shipped with the course) or 'hub' (public checkpoints)")
     if download:
         raise ValueError("the tiny models are in data/models already; to download a public one, add source='hub'")
-    folder = folder_of(name)
+    folder = folder_of(ALSO.get(name, name))
     verify(folder)
     return _opened(folder, dtype)
 

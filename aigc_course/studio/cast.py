@@ -17,7 +17,7 @@ from aigc_course.studio.job import LoRA
 from aigc_course.studio.preview import Preview
 from aigc_course.studio.savings import HUB, Savings, fitted
 
-MODEL, FAST = "text-to-image", "text-to-image-fast"
+MODEL = "text-to-image"
 
 
 class Cast:
@@ -99,11 +99,9 @@ class Cast:
 
 
 def _refuse_unknown(model: str) -> None:
-    known = (MODEL, FAST, *HUB)
+    known = (MODEL, *HUB)
     if model not in known:
         raise StudioError(f"there is no model {model!r:.80}", f"choose one of: {', '.join(known)}")
-    if model == FAST and not models.folder_of(FAST).is_dir():
-        raise StudioError(f"{FAST} is not among the models that are shipped", "add --fast to the line: four steps")
 
 
 def _fetch(repository: str, cancel: threading.Event) -> None:

@@ -144,8 +144,7 @@ class Studio:
     def switch(self, model: str | None = None, savings: Savings | None = None, download: bool = False) -> str:
         """Another model or other savings for the jobs that are submitted from now on; at once, the id of a job.
 
-        model: "text-to-image", "text-to-image-fast", or the repository of a public one (`studio.HUB`), which is fetched
-        only with `download`.
+        model: "text-to-image", or the repository of a public one (`studio.HUB`), which is fetched only with `download`.
         """
         return self.queue.submit(None, lambda spec, cancel: self.engine.switch(model, savings, download, cancel))
 

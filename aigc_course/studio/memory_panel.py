@@ -10,7 +10,7 @@ import ipywidgets as widgets
 
 from aigc_course import models, runtime
 from aigc_course.studio import looks, prompt
-from aigc_course.studio.cast import FAST, MODEL
+from aigc_course.studio.cast import MODEL
 from aigc_course.studio.desk import Studio
 from aigc_course.studio.events import Event
 from aigc_course.studio.panel import STYLE, Panel
@@ -19,7 +19,7 @@ from aigc_course.studio.replaying import away
 from aigc_course.studio.savings import HUB, MEASURED, WEIGHTS, Reading, Savings
 
 PUBLIC = "hub"
-MODELS = (("tiny: ships with the course", MODEL), ("fast: the same for few steps", FAST))
+TINY = ("tiny: ships with the course", MODEL)
 LINE = "a red house in a meadow --seed 7"  # what is drawn when savings are measured
 MIB = 2**20
 
@@ -54,7 +54,7 @@ class MemoryPanel(Panel):
     def __init__(self, desk: Studio, say: Callable[[str], Any] | None = None):
         super().__init__(desk, say)
         wide = dict(style={"description_width": "80px"}, layout=widgets.Layout(width="420px"))
-        public = [*MODELS, ("hub: a public model by its name", PUBLIC)]
+        public = [TINY, ("hub: a public model by its name", PUBLIC)]
         self.model = looks.named(widgets.Dropdown(options=public, description="Model", **wide), "memory-model")
         self.hub = looks.named(
             widgets.Text(description="Hub id", placeholder=f"such as {min(HUB)}", **wide), "memory-hub", "owner/name"

@@ -7,7 +7,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from aigc_course.studio import looks
-from aigc_course.studio.cast import FAST, MODEL
+from aigc_course.studio.cast import MODEL
 from aigc_course.studio.job import JobSpec
 from aigc_course.studio.replaying import Replay, replaying
 from aigc_course.studio.savings import HUB, Savings
@@ -139,7 +139,7 @@ class Machine:
 
     def __init__(self, board: Any):
         self.board, self._following = board, False
-        options = [("tiny", MODEL), ("fast", FAST), *((f"hub: {one}", one) for one in HUB)]
+        options = [("tiny", MODEL), *((f"hub: {one}", one) for one in HUB)]
         self.model = widgets.Dropdown(description="Model", options=options, style=looks.LABEL)
         looks.named(self.model, "model", "which model draws from now on; nothing is downloaded here")
         self.lean = widgets.Checkbox(description="Low memory", indent=False)

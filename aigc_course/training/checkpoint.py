@@ -27,6 +27,13 @@ FILES = NEEDED | {"ema.safetensors", SUMS}
 # What a checkpoint holds
 
 
+def save(run: Any, folder: Path) -> None:
+    """Write down where the run stands: the first process does, and all are asked for their part of it."""
+    files = pack(run)
+    if team.is_first():
+        write(folder, files)
+
+
 def pack(run: Any) -> dict[str, bytes]:
     """All that the next step depends on, as files."""
     kept = run.optimiser.state_dict()["state"]

@@ -4,7 +4,7 @@ import inspect
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -118,35 +118,22 @@ def fit(
     place = device.type + (f" in {team.size()} processes" if team.size() > 1 else "")
     settings = _Settings(steps, warmup, accumulate, clip, ema, precision, schedule, about, place)
     generator = generator or torch.Generator(device).manual_seed(0)
-    if not team.is_first():  # other pictures want other noise
-        generator.manual_seed(generator.initial_seed() + team.rank())
-    team.same([p.detach() for p in (*model.parameters(), *model.buffers())])
+    _together(model, generator)
+    folder = Path(folder).resolve() if folder else None
     feed = Feed(batches, partial(checkpoint.random_state, generator, device) if folder else dict)
     run = _Run(model, _given(loss, generator), feed, optimiser, generator, settings, device, trained)
     if folder:
-        folder = Path(folder).resolve()
         team.first_then_others(partial(checkpoint.resume, run, folder))
-    line = Line(progress and team.is_first())
-    try:
-        while run.step < steps:
+    with closing(Line(progress and team.is_first())) as line:
+        enough = False
+        while run.step < steps and not enough:
             run.advance()
-            showing = line.due()
-            saving = folder and (run.step % save_every == 0 or run.step == steps)
-            if run.cheap or on_step or showing or saving:
-                run.settle()
-            enough = on_step is not None and team.as_the_first(_is_enough(on_step, run.seen()), device)
-            if showing:
-                line.show(run.report())
+            saving = folder is not None and (run.step % save_every == 0 or run.step == steps)
+            enough = run.watched(line, on_step, saving)
             if saving or (folder and enough):
-                files = checkpoint.pack(run)
-                if team.is_first():
-                    checkpoint.write(folder, files)
-            if enough:
-                break
+                checkpoint.save(run, folder)
         if line.wanted:
             line.show(run.report(ended=True), last=True)
-    finally:
-        line.close()
     if run.averages:
         checkpoint.fill(trained, run.averages)
     model.eval()
@@ -265,6 +252,16 @@ class _Run:
                     "tenth), or look for NaN in the batches; a checkpoint from before this step is kept"
                 )
 
+    def watched(self, line: Line, on_step: Callable[[Step], Any] | None, saving: bool) -> bool:
+        """Read the losses if anybody looks at this step, and show it; whether the one who watches ends the run."""
+        showing = line.due()
+        if self.cheap or on_step or showing or saving:
+            self.settle()
+        enough = on_step is not None and team.as_the_first(_is_enough(on_step, self.seen()), self.device)
+        if showing:
+            line.show(self.report())
+        return enough
+
     def seen(self) -> Step:
         rate = self.optimiser.param_groups[0]["lr"]
         return Step(self.step, self.settings.steps, self.losses[-1], self.norm, rate, self.seconds[-1])
@@ -298,6 +295,13 @@ def _trained(model: nn.Module) -> dict[str, Tensor]:
     if not trained:
         raise ValueError("nothing in this model can learn: call requires_grad_(True) on the part to train")
     return trained
+
+
+def _together(model: nn.Module, generator: torch.Generator) -> None:
+    """Give all processes the first one's weights, and each noise of its own."""
+    if not team.is_first():  # other pictures want other noise
+        generator.manual_seed(generator.initial_seed() + team.rank())
+    team.same([p.detach() for p in (*model.parameters(), *model.buffers())])
 
 
 def _adamw(trained: dict[str, Tensor], learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
