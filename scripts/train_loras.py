@@ -37,7 +37,7 @@ Or `lora.load(pipe.unet, "data/models/lora-{name}", "{name}")`.
 |---|---|
 | changes | layers whose names end in {ends}; rank {rank}, α = {rank}; {parameters:,} numbers in half precision |
 | trained on | {count:,} drawings of training scenes, captions by `scenes.new_caption` in two languages |
-| training | {steps:,} steps of {batch}, AdamW {rate:g}, {minutes:.0f} minutes on one core |
+| training | {runs} |
 | remade by | `python scripts/train_loras.py {name}`, after `train_text_to_image.py`; it fits no other denoiser |
 | licence | code Apache-2.0, weights CC BY 4.0 |
 
@@ -55,10 +55,14 @@ def teach(pipe, name, args):
     task = "single" if "thing" in new else None
     drawn = scenes.samples(args.count, "train", seed=32, task=task)
     drawings = adaptation.draw_lesson(pipe, drawn, **new)
-    lora.add(pipe.unet, args.rank, args.targets, name=name, generator=runtime.generator(0))
+    if args.go_on:
+        lora.load(pipe.unet, models.folder_of(f"lora-{name}"), name)
+    else:
+        lora.add(pipe.unet, args.rank, args.targets, name=name, generator=runtime.generator(0))
     dials = dict(ema=0.98, folder=args.folder / name, save_every=40)
     history = adaptation.learn_drawings(pipe, drawings, args.steps, args.batch, args.rate, **dials)
-    return dict(minutes=history.seconds[-1] / 60, loss=history.smoothed(50)[-1])
+    machine = runtime.summary().split(" · ")[1]
+    return dict(minutes=history.seconds[-1] / 60, loss=history.smoothed(50)[-1], machine=machine)
 
 
 def judged(pipe, name, args):
@@ -86,21 +90,29 @@ def ship(pipe, name, args, took):
     prompt = scenes.new_caption(sample, random.Random(0), "en", **SHIPPED[name])
     ends = ", ".join(f"`{end}`" for end in args.targets)
     told = vars(args) | took | dict(name=name, what=what, prompt=prompt, ends=ends, parameters=parameters, found=found)
-    recipe = {key: told[key] for key in ("count", "steps", "batch", "rate", "rank", "targets", "minutes", "loss")}
-    put_in_place(f"lora-{name}", partial(lora.save, pipe.unet, name=name), CARD.format(**told), recipe)
+    keys = ("count", "steps", "batch", "rate", "rank", "targets", "minutes", "loss", "machine")
+    recipe = [*(models.recipe_of(f"lora-{name}") if args.go_on else []), {key: told[key] for key in keys}]
+    card = CARD.format(**told, runs=runs_of(recipe))
+    put_in_place(f"lora-{name}", partial(lora.save, pipe.unet, name=name), card, recipe)
+
+
+def runs_of(recipe):
+    """What was done, for the card."""
+    run = "{steps:,} steps of {batch}, AdamW {rate:g}, {minutes:.1f} minutes ({machine})"
+    return "; then ".join(run.format(**one) for one in recipe)
 
 
 def put_in_place(name, write, card, recipe):
     """Write `data/models/<name>`, whole or not at all: what `write(folder)` writes, the card, the recipe, the manifest.
 
-    The recipe tells which denoiser it was: the LoRA fits no other.
+    The recipe, run by run, tells which denoiser it was: the LoRA fits no other.
     """
     folder, fresh = models.folder_of(name), models.folder_of(f"{name}.partial")
     shutil.rmtree(fresh, ignore_errors=True)
     write(fresh)
     (fresh / "README.md").write_text(card, encoding="utf-8", newline="\n")
     sums = json.loads((models.folder_of("text-to-image") / models.MANIFEST).read_text(encoding="utf-8"))
-    text = json.dumps([recipe | {"base": {BASE: sums[BASE]}}], indent=1)
+    text = json.dumps([run | {"base": {BASE: sums[BASE]}} for run in recipe], indent=1)
     (fresh / models.RECIPE).write_text(text + "\n", encoding="utf-8", newline="\n")
     models.seal(fresh)
     shutil.rmtree(folder, ignore_errors=True)
@@ -117,6 +129,7 @@ def main():
     parser.add_argument("--rate", type=float)
     parser.add_argument("--rank", type=int)
     parser.add_argument("--targets", nargs="+")
+    parser.add_argument("--go-on", action="store_true", help="start from what is shipped; name another --folder")
     parser.add_argument("--folder", type=Path, default=Path("runs/loras"), help="where checkpoints go")
     parser.add_argument("--asked", type=int, default=48, help="pictures that are judged for the card")
     parser.add_argument("--look", type=int, default=25, help="sampling steps of these")

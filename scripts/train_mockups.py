@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from train_loras import EVERYWHERE, put_in_place
+from train_loras import EVERYWHERE, put_in_place, runs_of
 
 from aigc_course import adaptation, evaluation, lora, models, runtime, sampling, scenes
 from aigc_course.applications import mockups
@@ -28,7 +28,7 @@ Or `lora.load(pipe.unet, "data/models/lora-mockup", "mockup")`.
 |---|---|
 | changes | layers whose names end in {ends}; rank {rank}, α = {rank}; {parameters:,} numbers in half precision |
 | trained on | {count:,} drawings of the family `scenes.MOCKUPS`, training split, told in two languages |
-| training | {steps:,} steps of {batch}, AdamW {rate:g}, {minutes:.0f} minutes |
+| training | {runs} |
 | remade by | `python scripts/train_mockups.py`, after `train_text_to_image.py`; it fits no other denoiser |
 | licence | code Apache-2.0, weights CC BY 4.0 |
 
@@ -47,10 +47,14 @@ differ in colour sometimes swap or mix them.
 def teach(pipe, args):
     """Draw the lesson, add the LoRA, train it; what it took is returned."""
     drawings = mockups.family_lesson(pipe, scenes.MOCKUPS, scenes.MOCKUPS.facts(args.count, "train", seed=1))
-    lora.add(pipe.unet, args.rank, EVERYWHERE, name=NAME, generator=runtime.generator(0))
+    if args.go_on:
+        lora.load(pipe.unet, models.folder_of(f"lora-{NAME}"), NAME)
+    else:
+        lora.add(pipe.unet, args.rank, EVERYWHERE, name=NAME, generator=runtime.generator(0))
     dials = dict(ema=0.98, folder=args.folder, save_every=100)
     history = adaptation.learn_drawings(pipe, drawings, args.steps, args.batch, args.rate, **dials)
-    return dict(minutes=history.seconds[-1] / 60, loss=history.smoothed(50)[-1])
+    machine = runtime.summary().split(" · ")[1]
+    return dict(minutes=history.seconds[-1] / 60, loss=history.smoothed(50)[-1], machine=machine)
 
 
 def rows(pipe, count, look):
@@ -87,9 +91,11 @@ def ship(pipe, args, took):
     points = dict(points=" | ".join(mockups.POINTS), dashes="|".join(["---"] * len(mockups.POINTS)))
     facts = vars(args) | took | points | dict(rows=told, parameters=parameters)
     facts |= dict(prompt=scenes.MOCKUPS.captions(scenes.MOCKUPS.facts(1), "en")[0])
-    card = CARD.format(**facts, ends=", ".join(f"`{end}`" for end in EVERYWHERE))
-    recipe = {key: facts[key] for key in ("count", "steps", "batch", "rate", "rank", "minutes", "loss")}
-    put_in_place(f"lora-{NAME}", partial(lora.save, pipe.unet, name=NAME), card, recipe | {"targets": EVERYWHERE})
+    keys = ("count", "steps", "batch", "rate", "rank", "minutes", "loss", "machine")
+    run = {key: facts[key] for key in keys} | {"targets": EVERYWHERE}
+    recipe = [*(models.recipe_of(f"lora-{NAME}") if args.go_on else []), run]
+    card = CARD.format(**facts, ends=", ".join(f"`{end}`" for end in EVERYWHERE), runs=runs_of(recipe))
+    put_in_place(f"lora-{NAME}", partial(lora.save, pipe.unet, name=NAME), card, recipe)
 
 
 def main():
@@ -100,6 +106,7 @@ def main():
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--rank", type=int, default=8)
+    parser.add_argument("--go-on", action="store_true", help="start from what is shipped; name another --folder")
     parser.add_argument("--folder", type=Path, default=Path("runs/mockup"), help="where checkpoints go")
     parser.add_argument("--asked", type=int, default=48, help="pages that are judged for the card, each row")
     parser.add_argument("--look", type=int, default=25, help="sampling steps of these")

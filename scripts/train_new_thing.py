@@ -2,15 +2,15 @@
 
 import argparse
 import random
-import time
 from pathlib import Path
 
 import torch
 from finetune_new_thing import COLUMNS, LIKE, TOKEN, measured, six
 from safetensors.torch import load_file, save_file
-from train_loras import EVERYWHERE, put_in_place
+from train_loras import EVERYWHERE, put_in_place, runs_of
 
 from aigc_course import adaptation, evaluation, lora, models, runtime, scenes
+from aigc_course.adaptation.new_thing import LEARNT
 
 DIALS = "copies", "remember", "steps", "batch", "prior", "rate", "rank"
 CARD = """# dreambooth-{name}
@@ -30,7 +30,7 @@ pipe("a large {token} in the snow, ink style", guidance_scale=2.0).images[0]
 |---|---|
 | changes | one row of the text encoder's table; layers whose names end in {ends}; rank {rank}, α = {rank}; {parameters:,} numbers in half precision |
 | trained on | six pictures, each moved {copies} times by up to 16 pixels; and {remember:,} pictures of training scenes that the model itself painted before the lesson (prior preservation) |
-| training | {steps:,} steps of {batch} and {prior}, AdamW {rate:g}, about {minutes:.0f} minutes of one core |
+| training | {runs}; in each step {prior} of the model's own pictures beside |
 | remade by | `python scripts/train_new_thing.py {name}`, after `train_text_to_image.py`; it fits no other denoiser |
 | licence | code Apache-2.0, weights CC BY 4.0 |
 
@@ -58,15 +58,20 @@ def taught(name, args):
     pipe = models.load("text-to-image", dtype=torch.float32)
     own, prior = lesson(pipe, name, args)
     row = adaptation.new_word(pipe, TOKEN, like=LIKE)
-    lora.add(pipe.unet, args.rank, EVERYWHERE, generator=runtime.generator(0))
+    if args.go_on:
+        folder = models.folder_of(f"dreambooth-{name}")
+        pipe.text_encoder.get_input_embeddings().weight.data[row] = load_file(folder / LEARNT)[TOKEN]
+        lora.load(pipe.unet, folder)
+    else:
+        lora.add(pipe.unet, args.rank, EVERYWHERE, generator=runtime.generator(0))
     dials = dict(batch=args.batch, remember=args.prior, learning_rate=args.rate, ema=0.98)
     kept = dict(folder=args.folder / name, save_every=50)
-    start = time.process_time()
     history = adaptation.teach(pipe, own, args.steps, prior, **dials, **kept)
     table = pipe.text_encoder.get_input_embeddings().weight.data
     for weight in (*lora.parameters(pipe.unet), table[row]):
         weight.data.copy_(weight.data.half())  # it is judged as it is shipped
-    return pipe, dict(minutes=(time.process_time() - start) / 60, loss=history.smoothed(50)[-1])
+    machine = runtime.summary().split(" · ")[1]
+    return pipe, dict(minutes=history.seconds[-1] / 60, loss=history.smoothed(50)[-1], machine=machine)
 
 
 def judged(pipe, seeds, thing):
@@ -84,12 +89,13 @@ def ship(pipe, name, args, took, found):
     facts = dict(name=name, token=TOKEN, ends=", ".join(f"`{end}`" for end in EVERYWHERE), found=found)
     told = vars(args) | took | facts | dict(parameters=sum(weight.numel() for weight in weights))
     run = {dial: told[dial] for dial in (*DIALS, *took)} | {"targets": EVERYWHERE}
+    recipe = [*(models.recipe_of(f"dreambooth-{name}") if args.go_on else []), run]
 
     def write(folder):
         adaptation.save_token(pipe, TOKEN, folder)
         lora.save(pipe.unet, folder)
 
-    put_in_place(f"dreambooth-{name}", write, CARD.format(**told), run)
+    put_in_place(f"dreambooth-{name}", write, CARD.format(**told, runs=runs_of(recipe)), recipe)
 
 
 def main():
@@ -104,6 +110,7 @@ def main():
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--rank", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=3, help="of the pictures that are judged for the card")
+    parser.add_argument("--go-on", action="store_true", help="start from what is shipped; name another --folder")
     parser.add_argument("--folder", type=Path, default=Path("runs/new-thing"), help="where checkpoints go")
     args = parser.parse_args()
     for name in args.names:

@@ -85,14 +85,17 @@ def main():
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=4e-3)
+    parser.add_argument("--precision", default=runtime.training_precision(), help="bf16 or fp32")
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw")
     parser.add_argument("--count", type=int, default=200, help="drawings on which its own error is measured")
     parser.add_argument("--folder", type=Path, default=Path("runs/newcomers"))
     args = parser.parse_args()
     torch.manual_seed(0)
-    vae = models.load("text-to-image").vae
+    vae = models.load("text-to-image", dtype=torch.float32).vae.to("cpu")
     judge = evaluation.Newcomers(evaluation.load_parser()).to(runtime.device())
-    stream = scenes.SceneStream("train", args.steps * args.batch, args.batch, SEED, make=Lesson(vae))
-    dials = dict(learning_rate=args.rate, ema=0.99, folder=args.folder / "checkpoint")
+    count, make = args.steps * args.batch, Lesson(vae)
+    stream = scenes.SceneStream("train", count, args.batch, SEED, make=make, workers=args.workers)
+    dials = dict(learning_rate=args.rate, ema=0.99, precision=args.precision, folder=args.folder / "checkpoint")
     history = training.fit(judge, stream, evaluation.newcomer_loss, args.steps, **dials)
     if not training.is_first():
         return

@@ -319,10 +319,12 @@ def test_a_shipped_pipeline_has_its_card_and_loads_in_one_precision(world):
 
 def test_one_network_serves_few_steps_too(monkeypatch):
     asked = []
-    monkeypatch.setattr(models.loading, "_opened", asked.append)
+    monkeypatch.setattr(models.loading, "_opened", lambda folder, dtype: asked.append((folder, dtype)))
     for name in ("text-to-image", "text-to-image-fast"):
         models.load(name)
-    assert asked == [models.folder_of("text-to-image")] * 2
+    models.load("text-to-image", dtype=torch.float16)
+    folder = models.folder_of("text-to-image")
+    assert asked == [(folder, torch.float32)] * 2 + [(folder, torch.float16)]
 
 
 def test_what_was_loaded_is_shipped_again_without_a_word_on_where_it_lay(world):

@@ -36,7 +36,11 @@ class WhyPanel(Panel):
         self.step = looks.named(
             widgets.IntSlider(description="Step", min=1, max=1, **wide), "why-step", "a step of the walk"
         )
-        self.at = looks.named(widgets.IntSlider(description="Branch after step", min=0, max=1, **wide), "why-at")
+        self.at = looks.named(
+            widgets.IntSlider(description="Branch after step", min=0, max=1, **wide),
+            "why-at",
+            "the step after which the new words are read",
+        )
         self.then = looks.named(widgets.Text(description="New prompt", **wide), "why-then", "the words from there on")
         self.button = looks.button(
             "Branch", "why-branch", self.branch, "draw it again, with the new words from that step on"
