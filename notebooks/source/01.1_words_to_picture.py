@@ -33,9 +33,9 @@ pictures = sampling.words_to_pictures(pipe, [prompt] * 4, seed=1)
 plotting.show_images(pictures, [f"seed {seed}" for seed in (1, 2, 3, 4)], alt=f"Four pictures made from the prompt: {prompt}")
 
 # %% [markdown] lang="en"
-# Place, colour and thing are in all four; edges are soft, and once two houses have run into one, because this small model
-# has trained for only a few hours on two processor cores. What the words leave open (how large, where the windows are) is
-# decided by the **seed**: the noise in which each picture began. The same seed gives the same picture again, which we can check.
+# Place, colour and thing are in all four; edges are soft, because the model is small. What the words leave open (how
+# large, where the windows are) is decided by the **seed**: the noise in which each picture began. The same seed gives the
+# same picture again, which we can check.
 
 # %%
 again = sampling.words_to_pictures(pipe, [prompt], seed=2)
@@ -222,10 +222,9 @@ hard = ["three orange fish at sea", "four white stars at night", "a red cat left
 plotting.show_images(sampling.words_to_pictures(pipe, hard, seed=20), hard, columns=4, scale=0.6)
 
 # %% [markdown] lang="en"
-# Number, side and colour are as asked; these are what the model settles first. Shapes come last, and some stay rough. And
-# what is asked for alone may come twice, like the house of seed 3 above: no word tells where it stands, and the model has
-# not made up its mind. `data/models/SCORES.md` says how often. Words that the model never met cannot help it at all; the
-# package names them.
+# Number, side and colour are as asked; these are what the model settles first. Shapes come last, and some stay rough:
+# with few steps they suffer most, and `data/models/SCORES.md` counts how often. Words that the model never met cannot
+# help it at all; the package names them.
 
 # %%
 wish = "a red elephant riding a bicycle"

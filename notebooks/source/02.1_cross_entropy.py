@@ -45,7 +45,7 @@ plotting.show_images(pictures, said["en"], columns=4, scale=1.4)
 # %% [markdown] lang="en"
 # The same pictures in Chinese, from the same weights: a mark before the caption says which language is wanted. The right
 # columns say whether all that was claimed is true of the scene. (On average this small captioner is right in every
-# point more than nine times out of ten. Shapes are what it still mixes up.)
+# point more than nine times out of ten. What it still mixes up is most often a shape.)
 
 # %%
 true = {language: [evaluation.agrees(text, one.scene) for text, one in zip(told, samples)] for language, told in said.items()}
@@ -281,8 +281,8 @@ plotting.show_table(rows, ["model", "language", "nats a token", "floor", "above 
 
 # %% [markdown] lang="en"
 # The two losses cannot be compared with one another, since each has a floor of its own; and none is a measure of the
-# captioner, before its floor is known. Only the fifth column can be learnt away: the language model has next to nothing
-# left to learn, the captioner still something.
+# captioner, before its floor is known. Only the fifth column can be learnt away: little is left of it in English, a bit
+# more in Chinese.
 
 # %% [markdown] lang="en"
 # ## Teacher forcing
@@ -576,9 +576,9 @@ plotting.show_heatmap(torch.tensor(plane).round(decimals=2), names, names)
 
 # %% [markdown] lang="en"
 # One valley, without a second one to be caught in: wherever they began, both come down to nearly one loss. On the pictures
-# that they learn from they pass below the shipped layer, and could pass below the floor, for five hundred pictures can be
-# learnt by heart. On new pictures the shipped layer is better: it learnt from many more. Convexity promises that the bottom
-# is found, not that it is the right one.
+# that they learn from they pass below the shipped layer, and below both floors of the captioner, for five hundred
+# pictures can be learnt by heart. On new pictures the shipped layer is better: it learnt from many more. Convexity
+# promises that the bottom is found, not that it is the right one.
 #
 # And the artefact of (11), on the captioner itself: its decoder learns on for some seconds, with the padding counted.
 

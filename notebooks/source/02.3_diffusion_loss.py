@@ -547,12 +547,17 @@ curves["model"] = [loss_at(network, unseen, t) for t in times]
 table = [(t, *(curves[name][k] for name in ("remembers", "model", "set, fresh"))) for k, t in enumerate(times)]
 excess = [(*row, max(0.0, row[2] - row[3]), row[2] - row[1]) for row in table]
 plotting.show_table(excess, ["t", "remembers", "model", "set, fresh", "excess, at least", "at most"])
+
+# %% [markdown] lang="en"
+# The model and the set, asked about the same fresh pictures, as a figure:
+
+# %%
 plotting.show_curves({name: curves[name] for name in ("set, fresh", "model")}, x=times, xlabel="t", ylabel="velocity loss", logy=True)
 
 # %% [markdown] lang="en"
 # In little noise the model does far better on fresh pictures than the set, because it has learnt rules and not pictures. In
-# much noise only the mean is left, which a set gives well: where the fifth column is above zero, the model is certainly not
-# the best. The best guess there is a blur, and must be:
+# much noise only the mean is left, which a set gives well: where the table's fifth column is above zero, the model is
+# certainly not the best. The best guess there is a blur, and must be:
 
 # %%
 late = diffusion.noised(z, schedule, torch.tensor([999]), runtime.generator(0))

@@ -38,7 +38,8 @@ plotting.show_images(torch.cat(fan), [f"w = {w}" for w in scales], scale=0.75)
 
 # %% [markdown] lang="en"
 # At $w=0$ the words are not heard at all, at $w=1$ they are heard as the model learnt them, and beyond that they are
-# obeyed more and more, until colours burn. No loss was ever written for this dial. Where does it come from?
+# obeyed more and more, until the picture suffers: edges tear, colours burn. No loss was ever written for this dial.
+# Where does it come from?
 #
 # ## Words as a direction
 #
@@ -404,8 +405,9 @@ shares = {name: [row[k] for row in few] for k, name in enumerate(["thing", "colo
 plotting.show_curves(shares, x=np.log2(asked), xlabel="log₂ of the steps", ylabel="share right")
 
 # %% [markdown] lang="en"
-# All rise in the first few steps, and after eight hardly move. Sixteen pictures are few: a row may move by one in ten by
-# chance. The same seed, walked in 1, 2, 4, 8 and 50 steps:
+# All rise in the first few steps, and then hardly move. These prompts are easy, so a share of one does not say that
+# nothing is left to gain; and sixteen pictures are few: a row may move by one in ten by chance. The same seed, walked
+# in 1, 2, 4, 8 and 50 steps:
 
 # %%
 row = [sampling.words_to_pictures(pipe, ["a red house in a meadow"], steps=n, seed=1) for n in asked]
@@ -422,9 +424,10 @@ curves = {name: [row[k] for row in found] for k, name in enumerate(["thing", "co
 plotting.show_curves(curves, x=strengths, xlabel="strength of guidance w", ylabel="share right")
 
 # %% [markdown] lang="en"
-# Already without guidance ($w=1$) most is right; a little of it makes things surer, and too much burns the picture: colours
-# go first. The course asks with $w=2$. The prompts here are of the validation split: whoever turns a dial until the test
-# prompts look best has no test left.
+# Already without guidance ($w=1$) nearly all is right, so what a little of it adds cannot show on prompts as easy as
+# these (`data/models/SCORES.md` has a control without it, on harder ones). Too much spoils the picture. The course asks
+# with $w=2$. The prompts here are of the validation split: whoever turns a dial until the test prompts look best has no
+# test left.
 #
 # ## Exercises
 #
