@@ -1,5 +1,6 @@
 """The shipped models: they load with the stock library alone, and what they draw follows the words."""
 
+import argparse
 import json
 import random
 import subprocess
@@ -216,6 +217,15 @@ def test_the_lesson_of_the_denoiser_is_of_training_scenes_each_told_or_not_told_
     for text, one in zip(texts, drawn, strict=True):
         read = scenes.read_caption(text) if text else one.scene.facts
         assert {group.name for group in read.groups} == {group.name for group in one.scene.facts.groups}
+
+
+def test_steps_are_counted_on_this_machine_and_the_trial_is_forgotten():
+    model, args = nn.Linear(2, 2), argparse.Namespace(rate=0.1, precision="fp32")
+    before = [p.detach().clone() for p in model.parameters()]
+    batches, loss = [torch.ones(4, 2)], lambda model, batch: model(batch).square().mean()
+    counts = [train_text_to_image.steps_in(minutes, model, batches, loss, args, 20) for minutes in (0.1, 10)]
+    assert all(torch.equal(p, old) for p, old in zip(model.parameters(), before, strict=True))
+    assert 1 < counts[0] < counts[1] / 5
 
 
 def test_pairs_stand_where_the_words_say_from_pure_noise_on(pipe):

@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from aigc_course import lora, models, training
+from aigc_course import lora, models, runtime, training
 
 LINEAR, CONV = ("to_q", "to_v", "to_out.0"), ("conv1", "conv", "proj_in")  # 3 × 3, 3 × 3 with stride 2, 1 × 1
 CONV1D = ("c_attn", "mlp.c_proj")
@@ -101,6 +101,13 @@ def test_the_same_generator_gives_the_same_start_and_nothing_else_is_drawn():
     a, b, c = (lora.parameters(model, name)[0] for name in "abc")
     assert torch.equal(a, b) and not torch.equal(a, c)
     assert a.abs().max() <= 8**-0.5, "drawn as nn.Linear draws: within 1 / √inputs"
+
+
+def test_a_lora_starts_alike_in_every_number_format_and_on_every_device():
+    starts = [lora.LowRank(nn.Linear(8, 6, dtype=kind), 2, 2, runtime.generator(0)) for kind in (None, torch.bfloat16)]
+    assert torch.equal(starts[0].A.weight.bfloat16(), starts[1].A.weight)
+    elsewhere = lora.LowRank(nn.Linear(8, 6, device="meta"), 2, 2, runtime.generator(0))
+    assert elsewhere.A.weight.device.type == "meta", "drawn on the generator's device, put where the layer is"
 
 
 @each_layer
