@@ -15,7 +15,9 @@ Tried, to get more out of 2,000 labelled pictures in the same time (one seed, 20
     the new attention at three times the rate, 420 steps of 32        -          0.68        0.13
 
 What counts is what the eyes tell.  With eyes that had learnt from captions alone, the best of ten recipes ended at
-0.54, and of pairs at 0.15; these were also asked what is there (`eyes.py`).
+0.54, and of pairs at 0.15; these were also asked what is there (`eyes.py`), and told 97 names of 100.  With eyes that
+tell 98, and an optimiser that takes matrices together, 300, 350 and 400 steps of 64 end at 0.78, 0.88 and 0.93, in 66,
+78 and 80 seconds of one busy core: notebook 3.1 takes 360.
 """
 
 import torch

@@ -201,7 +201,7 @@ def learn(model, number, steps, batch=64, rate=4e-3):
 
 
 torch.manual_seed(0)
-history, validation = learn(student, 2000, 400)
+history, validation = learn(student, 2000, 360)
 epochs = [history.losses[end - 31 : end] for end in range(31, len(history.losses) + 1, 31)]
 curves = {"training": [sum(some) / 31 for some in epochs], "validation": validation}
 plotting.show_curves(curves, x=range(1, len(epochs) + 1), xlabel="epoch", ylabel="nats a token")
@@ -258,7 +258,7 @@ plotting.show_table([(name, str(each.exact), str(each.above)) for name, each in 
 # ## What pretraining is worth
 #
 # The same question with two dials: how many labelled pictures, and whether the halves are ready made or random. Every
-# run has the same steps as ours. That takes longer than a notebook should: `python scripts/bench_finetuning.py`
+# run has a few more steps than ours. That takes longer than a notebook should: `python scripts/bench_finetuning.py`
 # measures it, with more than one seed, and leaves its figures in the repository; we draw them.
 
 # %%

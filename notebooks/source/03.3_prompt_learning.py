@@ -39,15 +39,17 @@ few = adaptation.draw_examples(style_pool.labels, 4, runtime.generator(0))
 shown = seen_test @ adaptation.prototypes(seen_pool[few], style_pool.labels[few], 4).T
 
 # %%
-some, names = [0, 33, 66, 99, 5, 40, 70, 110], style_test.names
+rights = [(logits.argmax(1) == style_test.labels).float().mean() for logits in (told, shown)]
+print(f"right among all {len(told)} pictures: words {rights[0]:.2f}, examples {rights[1]:.2f}")
+some, names = [4, 36, 67, 100, 5, 40, 70, 110], style_test.names
 titles = [f"words: {names[told[k].argmax()]} · examples: {names[shown[k].argmax()]}" for k in some]
-alt = "Eight pictures, two in each of the styles chalk, sepia, woodcut and cut paper, with two guesses over each"
+alt = "Eight pictures, two in each of the styles chalk, sepia, woodcut and cut paper, with two guesses under each"
 plotting.show_images(style_test.pictures[some], titles, columns=4, scale=0.9, alt=alt)
 
 # %% [markdown] lang="en"
-# The columns are chalk, sepia, woodcut and cut paper. From words the guesses have little to do with the pictures: the
-# model never learnt what these words mean. From four examples they have. Why, and what if the model *does* know the
-# words? We begin there.
+# The columns are chalk, sepia, woodcut and cut paper; above them stand the shares for all pictures. From words the
+# guesses have little to do with the pictures: the model never learnt what these words mean. From four examples they
+# have, though not always. Why, and what if the model *does* know the words? We begin there.
 #
 # ## No label: words
 #
@@ -305,8 +307,8 @@ plotting.show_table(rows, ["way", "numbers trained, styles", "numbers trained, n
 #
 # ### Where it fails
 #
-# One example of each name, and the pictures that it gets wrong: over each picture stands what it was taken for.
-# Compare with the example of that name, below it.
+# One example of each name, and the pictures that it gets wrong: under each picture stands what it was taken
+# for. Compare with the example of that name, in the row below.
 
 # %%
 one = adaptation.draw_examples(name_pool.labels, 1, runtime.generator(0))

@@ -45,7 +45,7 @@ last = copy.deepcopy(first)
 matrices = {"naive": adaptation.follow(last, stream, adaptation.Naive())}
 
 # %% [markdown] lang="en"
-# The same chalk drawings: over each, what it shows, and what the network said before and after. Look for names that were
+# The same chalk drawings: under each, what it shows, and what the network said before and after. Look for names that were
 # right and no longer are.
 
 # %%
@@ -262,7 +262,7 @@ plotting.show_table([*rows, ["joint", f"{ceiling:.3f}", "", ""]], columns)
 plotting.show_heatmap(torch.stack([m[-1] for m in matrices.values()]), list(matrices), names)
 
 # %% [markdown] lang="en"
-# Read the table by its two last columns, and against the ceiling, which none of the four comes near. Replay forgets
+# Read the table by its two last columns, and against the ceiling, which none of the four reaches. Replay forgets
 # least. Distillation and EWC keep no picture, and trade: what holds old styles also holds up new ones, so that in the
 # average little is gained over doing nothing, or less than nothing. The names of methods promise more than that.
 #
@@ -303,9 +303,9 @@ plotting.show_heatmap(torch.stack(list(ends.values())), list(ends), names[:2])
 # %% [markdown] lang="en"
 # The new pictures say, again and again, that the old names are *not* the answer, and nothing says the opposite. Whatever
 # keeps no picture has two ways out, and both are bad: lose the old names, as naive learning and EWC do here, or keep
-# them by not learning the new ones, as distillation does. Only replay has both columns. That this question is much the
-# harder one is known from larger models as well (van de Ven & Tolias 2019). The chalk pictures, what they show and what
-# the EWC model says:
+# some of them by not learning the new ones, as distillation does. Only replay has both columns. That this question is
+# much the harder one is known from larger models as well (van de Ven & Tolias 2019). The chalk pictures, what they show
+# and what the EWC model says:
 
 # %%
 guess = [things[k] for k in grown["EWC"](own[0].unseen[:8]).argmax(1)]
