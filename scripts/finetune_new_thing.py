@@ -12,7 +12,8 @@ from aigc_course import adaptation, evaluation, lora, models, runtime, sampling,
 THING, OTHER, TOKEN = "robot", "teapot", "<robot>"
 LIKE = "".join(f" {name}" for name in scenes.THINGS)
 UNSEEN = ["night", "snow"], ["ink", "watercolour", "points"]  # places and styles that none of the six has
-SHIPPED, LONGER = "dreambooth-robot", 800  # by train_new_thing.py
+SHIPPED = "dreambooth-robot"  # by train_new_thing.py
+LONGER = sum(run["steps"] for run in models.recipe_of(SHIPPED))
 COLUMNS = ("thing", "control", "place", "style", "all", "suite", "turned")
 WAYS = {  # of which thing six pictures are shown, for how many steps, with a LoRA or not, with a prior or not
     "before the lesson": (None, 0, False, False),
@@ -87,5 +88,5 @@ def table(seeds: Sequence[int]) -> str:
         cells = [f"{evaluation.interval(torch.tensor([one[c] for one in found])):.2f}" for c in COLUMNS]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     told = "Six pictures; asked in two places and three styles that none of them has; the judges saw no painted one.  "
-    told += f"The last row is one lesson of {LONGER} steps, by `scripts/train_new_thing.py`."
+    told += f"The last row is one lesson of {LONGER:,} steps, by `scripts/train_new_thing.py`."
     return "\n".join([*lines, "", f"{told}  Seeds: {len(seeds)}."])

@@ -421,9 +421,9 @@ plotting.show_table(rows, ["method", "seconds", "times faster", "style loss", "t
 
 # %% [markdown] lang="en"
 # Two readings, both true. Against Gatys to the end the ratio is large, as the papers say (they report hundreds to a
-# thousand, on graphics cards). But where a few evaluations are enough to be as good, the fair ratio is smaller. *Never*
-# means that Gatys, who has to keep content and smoothness too, stops before he is as low. A ratio of seconds without a
-# quality beside it says little.
+# thousand, on graphics cards). But where a few evaluations are enough to be as good, the fair ratio is smaller. A
+# *never* would mean that Gatys, who has to keep content and smoothness too, stops before he is as low. A ratio of
+# seconds without a quality beside it says little.
 #
 # ## Judged exactly
 #
@@ -484,9 +484,9 @@ plotting.show_table([[name, *(read[name, said] or "·" for said in scenes.STYLES
 
 # %% [markdown] lang="en"
 # What stands on the diagonal has arrived. What stands beside it shows what a style is made of: means and deviations
-# carry colour and contrast, and coarse surface, but a lead line between panes or a regular grid of dots is an
-# *arrangement*, of which they know nothing: what comes of it the decoder must have learnt by heart. And the network for
-# one style, on the same contents?
+# carry colour and contrast, and some of the surface. But a lead line between panes, a regular grid of dots or the bare
+# margin of a watercolour is an *arrangement*, of which they know nothing: what comes of it the decoder must have learnt
+# by heart. And the network for one style, on the same contents?
 
 # %%
 single = contents[::7]
@@ -557,8 +557,8 @@ for name, k in limits.items():
 plotting.show_table([[name, max(k, 0)] for name, k in limits.items()], ["loses to the copy", "once k is above"])
 
 # %% [markdown] lang="en"
-# With a large unit the copy beats everything, even the *right answer*, which the judge finds right nearly always. With
-# a small one the pasted style picture is the best of all. No method changed in between. In at least one public audit of
+# With a large unit the copy beats everything, even the *right answer*, the row that the judge likes best. With a small
+# one the pasted style picture is the best of all. No method changed in between. In at least one public audit of
 # ArtFID the copied input came out first. So ask of every table of style transfer: where are the rows for doing nothing,
 # and for pasting?
 #

@@ -201,8 +201,9 @@ shares = {name: [np.mean(each[k]) for each in found] for k, name in enumerate(["
 plotting.show_curves(shares, x=levels, xlabel="strength s", ylabel="share of six pictures")
 
 # %% [markdown] lang="en"
-# Half-way the picture lies between two manners. Then the style is there and most things are, because both are told. What the noise takes is
-# what nobody told: where things are. `style.NOISE` is the strength at which `style.transfer` redraws, high because manners such as neon change everything.
+# The style comes early and the things stay, because both are told; one that is misread at a low strength lies between two manners.
+# What the noise takes is what nobody told: where things are. `style.NOISE` is the strength at which `style.transfer` redraws: high, so that
+# every manner has room, and paid for in places.
 #
 # ## A few learnt numbers: a LoRA
 #
@@ -220,8 +221,8 @@ strip = [style.by_lora(pipe, contents[1:2], facts[1:2], strength=w, **how) for w
 plotting.show_strip(torch.cat([contents[1:2], *strip]), ["content", *(f"w = {w}" for w in weights)], scale=0.5)
 
 # %% [markdown] lang="en"
-# The dark board comes first, the white lines later, and beyond 1, where the LoRA was never trained, the drawing suffers. A judge that was trained
-# on drawings of the new styles reads six contents. Look at what each step of $w$ buys, and at what it costs.
+# The ground darkens to a board, pale strokes come in, and outlines break up, most of all beyond 1, where the LoRA was never trained. A judge
+# that was trained on drawings of the new styles reads six contents. Look at what each step of $w$ buys, and at what it costs.
 
 # %%
 rows = []
@@ -231,6 +232,8 @@ for w in (0.0, 0.5, 1.0):
 plotting.show_table(rows, ["w", "read as chalk", "things right"])
 
 # %% [markdown] lang="en"
+# Near its full weight the manner arrives, and its strokes eat the things: in many pictures the judge no longer reads what was there.
+#
 # A LoRA needs drawings of its style and minutes of training, and no picture afterwards. The next two need a picture, and no training
 # for its style.
 #
@@ -318,7 +321,8 @@ rows = [[n.partition(".transformer")[0], given[n].shape[1], looked(n, False), lo
 plotting.show_table(rows, ["layer", "places", "plain", "normalised"])
 
 # %% [markdown] lang="en"
-# The reference is looked at, here nearly as much without the normalisation: in a small world keys are alike. Whether its *style* comes over is another question, and depends on where a denoiser keeps style. We
+# The reference is looked at, in this denoiser even without the normalisation: in a small world keys are alike. With it, about half of the
+# attention goes there. Whether its *style* comes over is another question, and depends on where a denoiser keeps style. We
 # try: four contents, two references, with sharing and without, with the word for the style and without. The style loss is that of 5.1, in a random
 # network that no method used.
 
@@ -426,7 +430,7 @@ assert rows[-1][1] > max(0.5, rows[0][1]), "the picture does not bring its style
 plotting.show_table(rows, ["λ", "style", "things", "style loss"])
 
 # %% [markdown] lang="en"
-# Compare the last row with the dial above at $s=0.8$, where words name the manner. Here no word does, and most manners arrive: the picture
+# Compare the last row with the dial above at $s=0.8$, where words name the manner. Here no word does, and the manners arrive all the same: the picture
 # has taken the place of the word. It has also taken its limits. The teacher knew eight manners, so the adapter tells these apart; that of the paper was
 # trained on ten million pictures with their captions. And what CLIP's eye does not tell apart, or the denoiser cannot draw, no adapter brings over.
 #
@@ -463,7 +467,7 @@ plotting.show_table(table, ["reference", "CLIP's word", "content", *ways])
 #
 # ## Where it fails
 #
-# **It knows the words, not the picture.** At the strength that a style needs, what is shown comes from the prompt. The same cats with right words, with
+# **It knows the words, not the picture.** At a high strength, what is shown comes from the prompt. The same cats with right words, with
 # wrong ones, and with the style alone:
 
 # %%
@@ -472,7 +476,8 @@ wrong = [style.redraw(pipe, cats, [f"{words}, neon".strip(", ")], steps=12) for 
 plotting.show_images(torch.cat([cats, *wrong]), ["content", *said], scale=0.6)
 
 # %% [markdown] lang="en"
-# Wrong words put other things into the places and shapes that the noise has left. Whoever misreads the content, redraws the misreading.
+# Wrong words put other things there, and the cats are gone. With the style alone something of their colour stays in their places, and is no
+# cat. Whoever misreads the content, redraws the misreading.
 #
 # **A photograph as content.**
 # The denoiser knows one world. What becomes of a picture from another? The second picture is what the autoencoder alone makes of the photograph; then
@@ -490,9 +495,9 @@ titles = ["photograph", "autoencoder", "s = 0.3", "s = 0.6", "s = 0.92", "AdaIN"
 plotting.show_images(torch.cat([photo, copy, *steps, by_adain]), titles, columns=6, scale=0.6)
 
 # %% [markdown] lang="en"
-# The words are wrong, since the captioner must choose among sixteen things, and the denoiser draws those words into whatever shapes the noise has left. At a low strength
-# the photograph stands and the ink does not come. AdaIN changes the colours and breaks nothing. With a public checkpoint, trained on
-# photographs, the same functions draw: `models.load("text-to-image", source="hub")`, where its weights are on the machine.
+# The words are wrong, since the captioner must choose among sixteen things, and the denoiser draws what they say. Even at a low strength
+# little of the photograph stands, at a high one nothing. The ink comes, but on something else. AdaIN changes the colours and breaks
+# nothing. With a public checkpoint, trained on photographs, the same functions draw: `models.load("text-to-image", source="hub")`, where its weights are on the machine.
 #
 # ## `--sref` and `--sw`
 #
