@@ -15,8 +15,8 @@ SHIPPED = {"chalk": {"style": "chalk"}, "woodcut": {"style": "woodcut"}, "robot"
 PLACES = ["time_emb_proj", "add_embedding.proj", "attn2.to_k", "attn2.to_v", "conv_in", "conv_out"]
 EVERYWHERE = [*adaptation.DENOISER, "conv_in", "conv1", "conv2", "conv_out"]
 RECIPES = {  # a style is soon learnt, and more of it costs the drawing; a thing takes long
-    "chalk": dict(count=320, steps=240, batch=16, rate=3e-3, rank=4, targets=PLACES),
-    "woodcut": dict(count=320, steps=240, batch=16, rate=3e-3, rank=4, targets=PLACES),
+    "chalk": dict(count=640, steps=700, batch=16, rate=3e-3, rank=4, targets=PLACES),
+    "woodcut": dict(count=640, steps=300, batch=16, rate=2e-3, rank=4, targets=PLACES),
     "robot": dict(count=2000, steps=1400, batch=32, rate=2e-3, rank=8, targets=EVERYWHERE),
 }
 BASE = "unet/diffusion_pytorch_model.safetensors"

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from aigc_course import losses, models, runtime, scenes, training
+from aigc_course.adaptation import composed
 
 SEED = 13  # scenes that no other model is trained on
 QUESTIONS = {  # of the first kind of thing, of the second, of the whole; "none" where a caption does not tell
@@ -24,34 +25,9 @@ QUESTIONS = {  # of the first kind of thing, of the second, of the whole; "none"
     "background": (*scenes.BACKGROUNDS, None),
     "style": (*scenes.STYLES, None),
 }
-PLACES = {  # where things stand, in quarters of a side from the middle
-    2: ((-1, 0), (1, 0)),
-    3: ((-1, -1), (1, -1), (0, 1)),
-    4: ((-1, -1), (1, -1), (-1, 1), (1, 1)),
-}
 SIDE = 8  # of the map that is asked for
 WEIGHT = 20.0  # of the map's squared error beside the nats of the questions
 OF_A_THING = 7  # the last channels of the map: the digits of name and colour
-
-
-def composed(sample):
-    """The sample with its things at the few places where the text-to-image model learns to paint them.
-
-    Two, three and four stand as `PLACES` says, and what is above another, above it.  A caption then tells where each
-    thing is; any other layout starts as the blur of all.  One thing alone mostly stands in the middle.
-    """
-    things = sample.scene.things
-    if len(things) == 1:
-        at = [tuple(max(-1, min(1, round(2.4 * (side - 0.5)))) for side in (things[0].x, things[0].y))]
-    else:
-        at = PLACES[len(things)]
-    if sample.scene.facts.relation == "above":
-        at = [(down, across) for across, down in at]
-    if sample.scene.is_pair:
-        first = sample.scene.facts.groups[0]
-        things = sorted(things, key=lambda one: one.kind != (first.size, first.colour, first.name))
-    moved = [replace(one, x=0.5 + x / 4, y=0.5 + y / 4) for one, (x, y) in zip(things, at, strict=True)]
-    return replace(sample, scene=replace(sample.scene, things=tuple(moved)))
 
 
 def told(facts, rng):

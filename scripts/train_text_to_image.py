@@ -12,10 +12,11 @@ import torch
 from diffusers import AutoencoderKL
 from torch import nn
 from train_autoencoder import patch_code
-from train_text_encoder import OF_A_THING, composed, told
+from train_text_encoder import OF_A_THING, told
 from transformers import CLIPTextModel
 
 from aigc_course import diffusion, evaluation, losses, models, runtime, scenes, training
+from aigc_course.adaptation import composed
 
 TASKS = {"single": 0.25, "count": 0.3, "pair": 0.45}
 FOCUS = 4.0  # how much more a place inside the box of a thing counts than scenery
@@ -40,7 +41,7 @@ pipe("a red house in a meadow", guidance_scale=2.0).images[0]
 | parts | text encoder (`CLIPTextModel`, 3 layers of 128), denoiser (`UNet2DConditionModel`; 64, 128 and 160 channels; words by cross-attention and, pooled, beside the step), autoencoder (`AutoencoderKL`), byte-level BPE tokenizer |
 | latent | 32 channels of 16 × 16: sixteen say how the picture looks (a linear code of its patches), sixteen what is where (style, place, and for each thing its box, name and colour; `models.meaning`).  Both are denoised together; the decoder reads both |
 | objective | velocity prediction on a cosine schedule; places inside the boxes of things count more than scenery (*focus*), channels that say what is there more than the others (*meaning*); steps are drawn as T·u^(1/*late*), so that 2 favours much noise.  In the later runs the inner blocks are also asked where each of their places lies and what is there, by layers that are then dropped |
-| data | drawn scenes of the training split with their annotations (what is where), things moved to a few places (`train_text_encoder.composed`); captions told anew in each pass: two languages, full and brief |
+| data | drawn scenes of the training split with their annotations (what is where), things moved to a few places (`adaptation.composed`); captions told anew in each pass: two languages, full and brief |
 | training | text encoder: {read:,} captions in {reading:.0f} minutes, with the facts they state and the map of what is where for answers (of the test split {understood:.1%} understood in every point, {placed:.1%} of pairs with both on their side); denoiser, and the text encoder with it: {pictures:,} pictures in {minutes:.0f} minutes, run by run below; Muon and cosine to zero, average of weights 0.999 |
 | autoencoder | {drawn:,} pictures and parts of pictures in {encoding:.0f} minutes; PSNR {psnr} dB, encoded and decoded, 256 of the validation split |
 | remade by | `make models` (`scripts/train_tokenizer.py`, `train_autoencoder.py`, `train_text_encoder.py`, `train_text_to_image.py`) |

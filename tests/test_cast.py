@@ -17,7 +17,7 @@ import train_text_encoder
 import train_text_to_image
 from torch import nn
 
-from aigc_course import diffusion, evaluation, models, runtime, sampling, scenes
+from aigc_course import adaptation, diffusion, evaluation, models, runtime, sampling, scenes
 
 FOLDER = models.folder_of("text-to-image")
 STOCK = """
@@ -148,7 +148,7 @@ def test_what_the_text_encoder_hears_states_true_facts_in_both_languages():
 
 def test_composed_scenes_keep_their_facts_and_stand_where_the_words_say():
     for sample in scenes.samples(300, seed=4):
-        scene = train_text_encoder.composed(sample).scene
+        scene = adaptation.composed(sample).scene
         assert scene.facts == sample.scene.facts and scene.background == sample.scene.background
         first, *others = scene.things
         if scene.is_pair:
@@ -164,7 +164,7 @@ def test_the_map_of_the_text_encoder_is_of_the_scene_that_its_caption_tells():
     tokenizer, samples = models.load("tokenizer"), scenes.samples(3, task="pair")
     lesson = train_text_encoder.Lesson(tokenizer)
     batch = lesson(samples)
-    torch.testing.assert_close(batch["map"], models.meaning([train_text_encoder.composed(s) for s in samples], 8))
+    torch.testing.assert_close(batch["map"], models.meaning([adaptation.composed(s) for s in samples], 8))
     heads = {"questions": nn.Linear(models.TEXT[1], sum(map(len, train_text_encoder.QUESTIONS.values())))}
     heads |= {"encoder": models.text_encoder(tokenizer), "map": train_text_encoder.Map()}
     heads["ends"] = nn.Linear(models.TEXT[1], 2 + train_text_encoder.OF_A_THING)
@@ -175,7 +175,7 @@ def test_the_map_of_the_text_encoder_is_of_the_scene_that_its_caption_tells():
 
 
 def test_what_two_things_are_stands_at_the_end_of_the_padded_caption():
-    scene = train_text_encoder.composed(scenes.sample(2, task="pair")).scene
+    scene = adaptation.composed(scenes.sample(2, task="pair")).scene
     (x, y, *first), (z, w, *second) = train_text_encoder.told_at_the_end(scene)
     assert ((x, y), (z, w)) == {"left of": ((-1, 0), (1, 0)), "above": ((0, -1), (0, 1))}[scene.facts.relation]
     whole = models.meaning([scene], 8)[0, -train_text_encoder.OF_A_THING :]

@@ -10,7 +10,7 @@ from test_models import tiny_pipeline
 from aigc_course import adaptation, lora, models, sampling, scenes
 from aigc_course.adaptation import drawings as room
 
-SINGLE = scenes.samples(4, "train", seed=3, task="single")
+SINGLE = [adaptation.composed(one) for one in scenes.samples(4, "train", seed=3, task="single")]
 LOOK = models.LOOK
 
 
@@ -43,6 +43,14 @@ def test_of_a_thing_the_lesson_tells_its_box_and_leaves_name_and_colour_to_the_e
     torch.testing.assert_close(z[:, :LOOK], seen[:, :LOOK])
     torch.testing.assert_close(z[:, LOOK:named], models.meaning(SINGLE)[:, : room.OF_THINGS])
     torch.testing.assert_close(z[:, named:], seen[:, named:])
+
+
+def test_a_lesson_shows_things_where_the_denoiser_knows_them(pipe):
+    strewn = scenes.samples(6, "train", seed=3)
+    assert [adaptation.composed(one) for one in strewn] != strewn
+    both = strewn, [*map(adaptation.composed, strewn)]
+    lessons = [adaptation.draw_lesson(pipe, some, style="chalk") for some in both]
+    assert torch.equal(lessons[0].latents, lessons[1].latents)
 
 
 def test_the_channels_of_style_box_and_thing_are_those_of_the_meaning():

@@ -6,6 +6,7 @@ from aigc_course.adaptation.dials import finished, load_study, search, search_an
 from aigc_course.adaptation.drawings import (
     Drawings,
     Judged,
+    composed,
     draw_and_judge,
     draw_lesson,
     focus_on_things,
@@ -117,6 +118,7 @@ __all__ = [
     "cached",
     "caption_loss",
     "captions_where",
+    "composed",
     "draw_and_judge",
     "draw_examples",
     "draw_lesson",

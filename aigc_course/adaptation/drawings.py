@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,6 +15,11 @@ from aigc_course.scenes import Sample
 
 OF_STYLE = 3  # channels of `models.meaning` that tell the style; they come first
 INSIDE, OF_THINGS = 6, 9  # the channel that is 1 inside the box of a thing; from the other on, its name and colour
+PLACES = {  # where things stand, in quarters of a side from the middle
+    2: ((-1, 0), (1, 0)),
+    3: ((-1, -1), (1, -1), (0, 1)),
+    4: ((-1, -1), (1, -1), (-1, 1), (1, 1)),
+}
 FOCUS, MEANT = 4.0, 4.0  # how much more a place inside a box, and a channel of meaning, count; as in its first training
 
 
@@ -30,12 +35,33 @@ class Drawings:
         return self.latents[indices], self.text[indices, (indices + turn) % self.text.shape[1]]
 
 
+def composed(sample: Sample) -> Sample:
+    """The sample with its things at the few places where the text-to-image model has learnt to paint them.
+
+    Two, three and four stand as `PLACES` says, and what is above another, above it.  A caption then tells where each
+    thing is; any other layout starts as the blur of all.  One thing alone mostly stands in the middle.
+    """
+    things = sample.scene.things
+    if len(things) == 1:
+        at = [tuple(max(-1, min(1, round(2.4 * (side - 0.5)))) for side in (things[0].x, things[0].y))]
+    else:
+        at = PLACES[len(things)]
+    if sample.scene.facts.relation == "above":
+        at = [(down, across) for across, down in at]
+    if sample.scene.is_pair:
+        first = sample.scene.facts.groups[0]
+        things = sorted(things, key=lambda one: one.kind != (first.size, first.colour, first.name))
+    moved = [replace(one, x=0.5 + x / 4, y=0.5 + y / 4) for one, (x, y) in zip(things, at, strict=True)]
+    return replace(sample, scene=replace(sample.scene, things=tuple(moved)))
+
+
 @torch.no_grad()
 def draw_lesson(
     pipe: Any, samples: Sequence[Sample], thing: str | None = None, style: str | None = None, seed: int = 0
 ) -> Drawings:
     """`scenes.new_pictures` of some scenes as latents, and what `scenes.new_caption` says of them as text states.
 
+    The scenes are `composed`: who is shown a new style with things in strange places, forgets where things belong.
     Half of a latent says what is where.  The autoencoder's eye misreads that where the look is new, so it is written
     as it is, `models.meaning`; only the style, or the name and colour of a thing, stay as the eye sees them: what is
     new has no number of its own.
@@ -44,7 +70,8 @@ def draw_lesson(
         raise ValueError("no scenes to draw: give some, such as scenes.samples(256, 'train', seed=1)")
     if thing is None and style is None:
         raise ValueError("nothing new to teach: name a thing, a style, or both")
-    pictures = scenes.new_pictures(list(samples), thing, style).to(pipe.device, pipe.vae.dtype)
+    samples = [composed(one) for one in samples]
+    pictures = scenes.new_pictures(samples, thing, style).to(pipe.device, pipe.vae.dtype)
     z = torch.cat([pipe.vae.encode(some).latent_dist.mode() for some in pictures.split(32)]).float()
     z *= pipe.vae.config.scaling_factor
     known = slice(OF_STYLE if style else 0, OF_THINGS if thing else models.MEANING)

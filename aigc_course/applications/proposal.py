@@ -36,6 +36,7 @@ FAILS = (
 @torch.no_grad()
 def recipe_lesson(pipe: Any, recipe: Recipe, samples: Sequence[Sample]) -> Drawings:
     """As `adaptation.draw_lesson`, for a style that `scenes` does not know: latents, and captions in two languages."""
+    samples = [adaptation.composed(one) for one in samples]
     z = torch.cat([adaptation.latents_of(pipe, some) for some in recipe.pictures(samples).split(32)])
     known = slice(OF_STYLE, models.MEANING)  # what is where is told as it is; the style stays as the eye sees it
     z[:, models.LOOK :][:, known] = models.meaning(samples, z.shape[-1])[:, known].to(z)

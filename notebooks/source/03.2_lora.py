@@ -57,12 +57,12 @@ def drawn(prompts, scales, seed=0, steps=10):
 
 
 mixes = [{}, {"robot": 1}, {"chalk": 1}, {"chalk": 1, "robot": 1}]
-four = torch.cat([drawn(["a large robot in a meadow, chalk style"], mix, seed=3) for mix in mixes])
+four = torch.cat([drawn(["a large robot in a meadow, chalk style"], mix, seed=6) for mix in mixes])
 plotting.show_images(four, ["the model alone", "+ robot", "+ chalk", "+ both"])
 
 # %% [markdown] lang="en"
-# The model alone guesses what the words might mean. With the changes, the board is dark and what stands on the grass has the
-# robot's colour and bulk: rough work, by a model of this size, and further down it is counted how often a judge agrees.
+# The model alone guesses what the words might mean. With both changes, the board is dark and something as bulky as a
+# robot stands on it, in broken strokes: rough work, and further down it is counted how often a judge agrees.
 # How large are the two files?
 
 # %%
@@ -335,8 +335,8 @@ rows = [[name, f"{lora.cost(model).share:.2%}", lora.cost(model).optimiser, *gra
 plotting.show_table(rows, ["what learns", "share", "optimiser, bytes", "nats", "says chalk", "names the thing"])
 
 # %% [markdown] lang="en"
-# The place matters at least as much as the rank. The inner layers alone get better at what they see, but the letters of a word
-# are chosen by the last layer: rows that may change it learn to spell with fewer numbers. The table is one seed and two dozen pictures; the denoiser's own table, over several seeds and with intervals,
+# The place matters at least as much as the rank. What the thing is was never the trouble, only the name of the style. The inner layers alone
+# are less surprised, but the letters of a word are chosen by the last layer: rows that may change it learn to spell with fewer numbers. The table is one seed and two dozen pictures; the denoiser's own table, over several seeds and with intervals,
 # is printed by `python scripts/bench_finetuning.py`.
 #
 # ## A style for the denoiser
@@ -372,7 +372,9 @@ plotting.show_images(torch.cat(list(found.values())), [f"{name}" for name in fou
 plotting.show_table(rows, ["10 prompts", "read as chalk", "with the thing asked for"])
 
 # %% [markdown] lang="en"
-# The style is there soon, the drawing takes longer: a minute is enough for the dark board, not for clean lines. Ten prompts are few.
+# The board gets dark soon, and the thing pays for it: it loses its outline, and the judge reads it less often than without a LoRA.
+# More lessons do not cure that here: the shipped LoRA has the style more surely, and not the cleaner lines. Ten prompts are few;
+# the card of `lora-chalk` has more.
 #
 # ## Two at once
 #
@@ -385,7 +387,7 @@ plotting.show_table(rows, ["10 prompts", "read as chalk", "with the thing asked 
 # %%
 strengths = [(chalk, robot) for chalk in (0, 0.5, 1) for robot in (0, 0.5, 1, 1.5)]
 prompt = ["a large robot in a meadow, chalk style"]
-grid = torch.cat([drawn(prompt, {"chalk": chalk, "robot": robot}, seed=3) for chalk, robot in strengths])
+grid = torch.cat([drawn(prompt, {"chalk": chalk, "robot": robot}, seed=6) for chalk, robot in strengths])
 plotting.show_images(grid, [f"chalk {chalk} · robot {robot}" for chalk, robot in strengths], columns=4)
 
 # %% [markdown] lang="en"
@@ -458,8 +460,8 @@ plotting.show_images(torch.cat(shown), [name for name, *_ in rows for _ in range
 plotting.show_table(rows, ["at work", "thing", "colour", "background", "style"])
 
 # %% [markdown] lang="en"
-# What was taught leaks into prompts that do not ask for it: under chalk the old styles go, under robot the old things. Switched
-# off, all is as before;
+# What was taught leaks into prompts that do not ask for it: under chalk the old styles go, and things and places with
+# them; under robot the old things go. Switched off, all is as before;
 # a full fine-tune has no such switch. Notebook 3.4 keeps old pictures in the lesson against this.
 #
 # ## Exercises

@@ -325,12 +325,12 @@ plotting.show_images(list(styled.values()), list(styled), scale=0.75)
 # learnt chalk on a blackboard; **a negative prompt** stands in the place of $v_u$ in equation (1), so that guidance pushes away from it.
 
 # %%
-ways = [f"{meadow} --lora chalk:0.4", f"{meadow} --lora chalk:1", "a house --seed 7 --steps 12", "a house --seed 7 --steps 12 --no a meadow"]
+ways = [f"{meadow} --lora chalk:0.4", f"{meadow} --lora chalk:1", "a house --seed 7 --steps 12", "a house --seed 7 --steps 12 --no the sea"]
 row = [studio.imagine(way, count=1).pictures[0] for way in ways]
-plotting.show_images(row, ["LoRA at 0.4", "LoRA at 1", "a house", "--no a meadow"], scale=0.75)
+plotting.show_images(row, ["LoRA at 0.4", "LoRA at 1", "a house", "--no the sea"], scale=0.75)
 
 # %% [markdown] lang="en"
-# "A house" says nothing of a place, and most houses that the model saw had some place that it likes best. Push it away from there, and the house finds another one.
+# At full strength the chalk takes the house apart (3.2 counts that). "A house" says nothing of a place, so the noise decides. Push the picture away from the sea, and the house finds another place.
 #
 # ## Drafts, and stopping
 #

@@ -67,7 +67,7 @@ plotting.show_table(rows, ["way", "as told", "shape, overlap", "colour, ΔE2000"
 
 # %% [markdown] lang="en"
 # The judge is easily content: nearly any orange cat will do for it, whichever way it was drawn. Shape and colour are stricter. One noise helps, as it decides where and how the cat sits; shared attention
-# adds little to it here; pasting wins, which is no surprise, since it copies. Mixed actors are found out by every column.
+# adds nothing to it here; pasting wins, above all in colour, which is no surprise, since it copies. Mixed actors are found out by every column.
 
 # %%
 best = max((way for way in storyboard.WAYS), key=lambda way: found[way].shape - found[way].colour / 10)
@@ -75,17 +75,17 @@ print("kept for the film:", best)
 assert int(found["shuffled actors"].told.sum()) == 0 and found[best].colour < found["own noise"].colour
 
 # %% [markdown] lang="en"
-# **Where it fails.** Pasting needs the same composition in every frame. Where one noise leads to another one, the paste lies beside or on top of what was drawn. Here is a mushroom; look for a frame with more than one.
+# **Where it fails.** Pasting copies the cut and its faults. Where the cut takes a piece of the first frame's ground along, that piece lies in every frame. Here is a small fish; look below it.
 
 # %%
-mushroom = storyboard.Hero("mushroom", "red", "large", "watercolour")
-frames = storyboard.draw_frames(pipe, mushroom, places, "pasted", seed=5, judge=judge)
-told = storyboard.identity(judge, frames, mushroom, places).told
+small = storyboard.Hero("fish", "orange", "small", "watercolour")
+frames = storyboard.draw_frames(pipe, small, places, "pasted", seed=5, judge=judge)
+told = storyboard.identity(judge, frames, small, places).told
 titles = [f"{place}{'' if fine else ': not as told'}" for place, fine in zip(places, told.tolist(), strict=True)]
 plotting.show_images(frames, titles, columns=6, scale=0.6)
 
 # %% [markdown] lang="en"
-# A frame that is marked was found out by the judge. Pasting adds a character and takes none away. A storyboard artist would draw that frame again; so would we, with another seed.
+# The scrap of meadow goes with the fish to sea and into the city. A frame that the judge does not read as told would be marked; of a scrap it has no notion, so one has to look. A storyboard artist would cut again; we would draw again, with another seed.
 #
 # ## Advertisements in brand colours
 #
@@ -211,7 +211,7 @@ assert rows[0][3] < rows[1][3]
 plotting.show_table(rows, ["edges", "seam, top to bottom", "seam, left to right", "the worst"])
 
 # %% [markdown] lang="en"
-# The lines are gone. **Where it fails:** the fish. A sea has a sky above it and a floor below, and on a ring there is no above: the model draws a band that comes back. It is seamless, and no sea.
+# The lines across the ground are gone; what the figure still finds is where things lie across an edge, on a ground with hardly any steps. **Where it fails:** the grass and the sea. Both have a sky above them, and on a ring there is no above: the model draws one even ground. It is seamless, and no meadow and no sea.
 #
 # ## Three seconds of animation
 #
