@@ -61,8 +61,8 @@ four = torch.cat([drawn(["a large robot in a meadow, chalk style"], mix, seed=6)
 plotting.show_images(four, ["the model alone", "+ robot", "+ chalk", "+ both"])
 
 # %% [markdown] lang="en"
-# The model alone guesses what the words might mean. With both changes, the board is dark and something as bulky as a
-# robot stands on it, in broken strokes: rough work, and further down it is counted how often a judge agrees.
+# The model alone guesses what the words might mean. With both changes, the board is dark and a robot stands on it, in
+# strokes. Further down it is counted how often a judge agrees.
 # How large are the two files?
 
 # %%
@@ -372,9 +372,9 @@ plotting.show_images(torch.cat(list(found.values())), [f"{name}" for name in fou
 plotting.show_table(rows, ["10 prompts", "read as chalk", "with the thing asked for"])
 
 # %% [markdown] lang="en"
-# The board gets dark soon, and the thing pays for it: it loses its outline, and the judge reads it less often than without a LoRA.
-# More lessons do not cure that here: the shipped LoRA has the style more surely, and not the cleaner lines. Ten prompts are few;
-# the card of `lora-chalk` has more.
+# The board gets dark soon; with more lessons come the strokes, and the judge is surer of the style. The things stay what they are,
+# because the lesson shows them where this denoiser knows things to stand (`adaptation.composed`): taught with things anywhere, it
+# forgets where they belong. Some come twice all the same. Ten prompts are few; the card of `lora-chalk` has more.
 #
 # ## Two at once
 #
@@ -460,8 +460,8 @@ plotting.show_images(torch.cat(shown), [name for name, *_ in rows for _ in range
 plotting.show_table(rows, ["at work", "thing", "colour", "background", "style"])
 
 # %% [markdown] lang="en"
-# What was taught leaks into prompts that do not ask for it: under chalk the old styles go, and things and places with
-# them; under robot the old things go. Switched off, all is as before;
+# What was taught leaks into prompts that do not ask for it: under chalk the old styles go, and places with them; under
+# robot the old things go. Switched off, all is as before;
 # a full fine-tune has no such switch. Notebook 3.4 keeps old pictures in the lesson against this.
 #
 # ## Exercises

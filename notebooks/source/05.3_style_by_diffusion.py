@@ -221,7 +221,7 @@ strip = [style.by_lora(pipe, contents[1:2], facts[1:2], strength=w, **how) for w
 plotting.show_strip(torch.cat([contents[1:2], *strip]), ["content", *(f"w = {w}" for w in weights)], scale=0.5)
 
 # %% [markdown] lang="en"
-# The ground darkens to a board, pale strokes come in, and outlines break up, most of all beyond 1, where the LoRA was never trained. A judge
+# The ground darkens to a board, then pale strokes come in; beyond 1, where the LoRA was never trained, the drawing suffers. A judge
 # that was trained on drawings of the new styles reads six contents. Look at what each step of $w$ buys, and at what it costs.
 
 # %%
@@ -232,8 +232,6 @@ for w in (0.0, 0.5, 1.0):
 plotting.show_table(rows, ["w", "read as chalk", "things right"])
 
 # %% [markdown] lang="en"
-# Near its full weight the manner arrives, and its strokes eat the things: in many pictures the judge no longer reads what was there.
-#
 # A LoRA needs drawings of its style and minutes of training, and no picture afterwards. The next two need a picture, and no training
 # for its style.
 #

@@ -330,7 +330,7 @@ row = [studio.imagine(way, count=1).pictures[0] for way in ways]
 plotting.show_images(row, ["LoRA at 0.4", "LoRA at 1", "a house", "--no the sea"], scale=0.75)
 
 # %% [markdown] lang="en"
-# At full strength the chalk takes the house apart (3.2 counts that). "A house" says nothing of a place, so the noise decides. Push the picture away from the sea, and the house finds another place.
+# "A house" says nothing of a place, so the noise decides. Push the picture away from the sea, and the house finds another place.
 #
 # ## Drafts, and stopping
 #
