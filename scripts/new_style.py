@@ -52,7 +52,7 @@ def main():
     parser.add_argument("--count", type=int, default=320, help="drawings to learn from")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--rate", type=float, default=1.5e-3)
+    parser.add_argument("--rate", type=float, default=4e-3)
     parser.add_argument("--asked", type=int, default=48, help="prompts of each kind that are judged, before and after")
     parser.add_argument("--look", type=int, default=25, help="sampling steps of these")
     parser.add_argument("--folder", type=Path, default=Path("runs/recipes"), help="where the proposal goes")

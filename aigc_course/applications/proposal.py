@@ -49,7 +49,7 @@ def _states(pipe: Any, texts: list[str]) -> Tensor:
 
 
 def learn_recipe(
-    pipe: Any, lesson: Drawings, steps: int, batch: int = 8, rate: float = 1.5e-3, **fit: Any
+    pipe: Any, lesson: Drawings, steps: int, batch: int = 8, rate: float = 4e-3, **fit: Any
 ) -> training.History:
     """Put a fresh LoRA called "style" into the denoiser and train it; what it was before is untouched."""
     if NAME in lora.names(pipe.unet):

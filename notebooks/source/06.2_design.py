@@ -110,7 +110,7 @@ plotting.show_table(rows, ["share right", *applications.POINTS])
 # says how far this small model gets. Both controls fall far below.
 #
 # **Where it fails.** First pages that the judge turned away, with its reason; then one that the family cannot have: five
-# buttons. No training picture had so many, so it draws what it knows.
+# buttons. No training picture had so many; see whether a page comes of it at all.
 
 # %%
 read = applications.read_pages(pages)
@@ -155,8 +155,8 @@ for strength, seen in zip(strengths, judge.read(to_tensor(redrawn)), strict=True
 plotting.show_table(rows, ["strength", "house away from the sketch", "of colour, place, style as told"])
 
 # %% [markdown] lang="en"
-# Little strength keeps the sketch and ignores the words, much strength does the reverse; the useful ones lie between,
-# and where, only a try will tell.
+# Little strength keeps the sketch and hears little of the words, much strength does the reverse. Between, the old house
+# and the new one can lie over one another, and the judge may see none; which strength is useful, only a try will tell.
 #
 # ### One part anew
 #

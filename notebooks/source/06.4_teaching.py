@@ -55,8 +55,8 @@ print("the captioner reads a kept card as told:", evaluation.interval(agrees))
 # %% [markdown] lang="en"
 # ### Where it fails
 #
-# Cards that count to four, in a colour that training never showed with the thing, are harder. Eight of them, one try each; below each picture that was refused, of these and of the deck, stands what was asked
-# for, and what the judge saw.
+# Cards that count to four, in a colour that training never showed with the thing, ask more. Eight of them, one try each. Shown are the pictures that were refused, of these and of the deck, with what was asked
+# for, and what the judge saw; where none was, some of the eight. A judge asks for number, colour and name, not for good shapes: one tree may be unlike the others, and the card is kept.
 
 # %%
 unseen = {name: list(scenes.COLOURS)[(3 * k + 1) % 8] for k, name in enumerate(scenes.THINGS)}  # left out of training, by rule
@@ -197,7 +197,7 @@ plotting.show_table(rows, ["who marks", "wrong facts", "precision", "recall"])
 #
 # ### Where it fails
 #
-# The reader of words knows one small grammar. A child who writes these has said something true, and gets a refusal or a mark that it does not deserve. And the parser errs, too: below stand drawings that it marked otherwise than the truth does.
+# The reader of words knows one small grammar. A child who writes these has said something true, and gets a refusal or a mark that it does not deserve. The parser can err, too: below stand drawings that it marked otherwise than the truth does; where it errs nowhere, just the first drawing.
 
 # %%
 for words in ("a crimson kitty by the shore", "the cat is red", "red cats, three of them, at sea"):
@@ -224,7 +224,7 @@ with character.taught(cast["text-to-image"]) as pipe:
 plotting.show_images(robi, [one.background for one in where], columns=6, scale=0.75)
 
 # %% [markdown] lang="en"
-# By eye it is one robot, and a rough one: the body and its colours stay, eyes and arms come and go. So small a LoRA learns the look before the parts.
+# By eye it is one robot, and a rough one: the body and its colours mostly stay; eyes, arms and legs come and go.
 #
 # Who says that it is the robot? The judge of newcomers, which was taught *drawn* robots and never saw a painted one. Beside it, the same sketches without the LoRA, and the ceiling: robots drawn by rule.
 
