@@ -61,6 +61,11 @@ def teach(pipe, name, args):
         lora.add(pipe.unet, args.rank, args.targets, name=name, generator=runtime.generator(0))
     dials = dict(ema=0.98, folder=args.folder / name, save_every=40)
     history = adaptation.learn_drawings(pipe, drawings, args.steps, args.batch, args.rate, **dials)
+    return cost_of(history)
+
+
+def cost_of(history):
+    """What a training took, for card and recipe."""
     machine = runtime.summary().split(" · ")[1]
     return dict(minutes=history.seconds[-1] / 60, loss=history.smoothed(50)[-1], machine=machine)
 

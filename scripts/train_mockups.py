@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from train_loras import EVERYWHERE, put_in_place, runs_of
+from train_loras import EVERYWHERE, cost_of, put_in_place, runs_of
 
 from aigc_course import adaptation, evaluation, lora, models, runtime, sampling, scenes
 from aigc_course.applications import mockups
@@ -53,8 +53,7 @@ def teach(pipe, args):
         lora.add(pipe.unet, args.rank, EVERYWHERE, name=NAME, generator=runtime.generator(0))
     dials = dict(ema=0.98, folder=args.folder, save_every=100)
     history = adaptation.learn_drawings(pipe, drawings, args.steps, args.batch, args.rate, **dials)
-    machine = runtime.summary().split(" · ")[1]
-    return dict(minutes=history.seconds[-1] / 60, loss=history.smoothed(50)[-1], machine=machine)
+    return cost_of(history)
 
 
 def rows(pipe, count, look):

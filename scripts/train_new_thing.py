@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from finetune_new_thing import COLUMNS, LIKE, TOKEN, measured, six
 from safetensors.torch import load_file, save_file
-from train_loras import EVERYWHERE, put_in_place, runs_of
+from train_loras import EVERYWHERE, cost_of, put_in_place, runs_of
 
 from aigc_course import adaptation, evaluation, lora, models, runtime, scenes
 from aigc_course.adaptation.new_thing import LEARNT
@@ -70,8 +70,7 @@ def taught(name, args):
     table = pipe.text_encoder.get_input_embeddings().weight.data
     for weight in (*lora.parameters(pipe.unet), table[row]):
         weight.data.copy_(weight.data.half())  # it is judged as it is shipped
-    machine = runtime.summary().split(" · ")[1]
-    return pipe, dict(minutes=history.seconds[-1] / 60, loss=history.smoothed(50)[-1], machine=machine)
+    return pipe, cost_of(history)
 
 
 def judged(pipe, seeds, thing):
