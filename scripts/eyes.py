@@ -52,6 +52,39 @@ def discoloured(pictures: Tensor) -> Tensor:
     return torch.einsum("bij,bjhw->bihw", (TO_YIQ.inverse() @ turn @ TO_YIQ).to(pictures), pictures).clamp(-1, 1)
 
 
+def disguised(pictures: Tensor) -> Tensor:
+    """Pictures in [-1, 1] in other hues; four in five in another manner too, that no style of the world is drawn in.
+
+    Who has learnt that a fish is never of glass looks at the glass, not at the fish.  What is drawn in no style at all
+    leaves the shape alone to look at.
+    """
+    manners = (lambda same: same, blocks, outlines, torch.neg, scratched)
+    parts = discoloured(pictures).tensor_split(len(manners))
+    return torch.cat([manner(part) for manner, part in zip(manners, parts, strict=True)])
+
+
+def blocks(pictures: Tensor) -> Tensor:
+    """Coarse as seen through a sieve, of 2 to 6 pixels to a block."""
+    side = pictures.shape[-1]
+    coarse = F.interpolate(pictures, size=side // int(torch.randint(2, 7, ())), mode="area")
+    return F.interpolate(coarse, size=side, mode="nearest")
+
+
+def outlines(pictures: Tensor) -> Tensor:
+    """Edges alone, light on dark: how far the brightest lies above the darkest, in each three by three pixels."""
+    return (F.max_pool2d(pictures, 3, 1, 1) + F.max_pool2d(-pictures, 3, 1, 1)).clamp(max=2) - 1
+
+
+def scratched(pictures: Tensor, lines: int = 12) -> Tensor:
+    """Straight lines drawn across, 1 to 3 pixels wide, each of a grey of its own."""
+    side = torch.linspace(-1, 1, pictures.shape[-1], device=pictures.device)
+    for angle, off, width, grey in torch.rand(lines, 4, len(pictures), 1, 1, device=pictures.device):
+        far = (side * (torch.pi * angle).cos() + side[:, None] * (torch.pi * angle).sin() + 2 * off - 1).abs()
+        on = far[:, None] < (1 + 2 * width[:, None]) / pictures.shape[-1]
+        pictures = torch.where(on, 2 * grey[:, None] - 1, pictures)
+    return pictures
+
+
 def never_met(samples: Sequence[scenes.Sample]) -> set[tuple[str, str]]:
     """The pairs of a thing and a colour, a style or another thing that no sample holds.
 

@@ -15,7 +15,7 @@ from train_clip import ran, recoloured, renamed, told
 from aigc_course import evaluation, losses, models, runtime, scenes, training
 
 MISHEARD = 4  # one caption in so many is fed with a word changed
-PALED = 4  # one picture in so many is shown in other hues, and not told
+PALED = 3  # one picture in so many is shown in other hues and manners, and not told
 WEIGHT = 0.1  # of the error in what is there, beside the nats of a token
 CARD = """# captioner
 
@@ -32,7 +32,7 @@ tokenizer = AutoTokenizer.from_pretrained("data/models/captioner")
 | class | `VisionEncoderDecoderModel` of `clip`'s vision tower and `lm`, {parameters:,} numbers in half precision |
 | asked with | pictures in [-1, 1] and the tokens `<s>`, then `<en>` or `<zh>`; `sampling.pictures_to_words` does both |
 | data | drawn training scenes, each shifted by up to {shift} pixels anew, full captions told anew in each pass, half of them Chinese |
-| objective | cross-entropy of the caption, one in {misheard} fed with a word changed; and each patch, and the token of the whole, is asked what is there (`scripts/eyes.py`), by layers that are then dropped; one picture in {paled} is shown in other hues, and asked only that; a word that training never shows beside the others is not counted as wrong |
+| objective | cross-entropy of the caption, one in {misheard} fed with a word changed; and each patch, and the token of the whole, is asked what is there (`scripts/eyes.py`), by layers that are then dropped; one picture in {paled} is shown in other hues and manners, and asked only that; a word that training never shows beside the others is not counted as wrong |
 | training | {shown:,} pictures, Muon, {minutes:.0f} minutes; each run below starts from the one before |
 | remade by | `python scripts/train_captioner.py`, after `train_clip.py` and `train_lm.py`; then again with `--go-on` |
 | licence | code Apache-2.0, weights CC BY 4.0 |
@@ -62,12 +62,13 @@ class Told:
         self.samples, self.pictures, self.tokenizer, self.never = samples, pictures, tokenizer, never
 
     def __call__(self, indices, turn):
-        chosen = [self.samples[index] for index in indices.tolist()]
-        texts = [self.texts(one.scene.facts, f"{turn}/{one.seed}") for one in chosen]
+        chosen, paled = [self.samples[index] for index in indices.tolist()], len(indices) // PALED
+        away = [[]] * paled + [one_word_away(one.scene.facts) for one in chosen[paled:]]  # none is told of the paled
+        texts = [self.texts(one, f"{turn}/{one.seed}", rest) for one, rest in zip(chosen, away, strict=True)]
         tokens = iter(self.tokenizer([text for row in texts for text in row]).input_ids)
         rows = [[next(tokens) for _ in row] for row in texts]
         heard = [misheard if len(misheard) == len(told) else told for told, misheard, *_ in rows]
-        barred = [self.barred(one.scene.facts, *row) for one, row in zip(chosen, rows, strict=True)]
+        barred = [self.barred(rest, *row) for rest, row in zip(away, rows, strict=True)]
         return {
             "pictures": eyes.shifted(self.pictures[indices], turn * len(self.samples) + indices[0].item()),
             "tokens": self.padded([told for told, *_ in rows]),
@@ -76,18 +77,18 @@ class Told:
             **eyes.told(chosen),
         }
 
-    def texts(self, facts, seed):
-        """A caption; the same as it is heard; and of each scene one word away: all told with the same turns."""
-        rng = random.Random(f"heard {seed}")
+    def texts(self, sample, seed, away):
+        """A caption; the same as it is heard; of each scene one word `away`: all told with the same turns."""
+        facts, rng = sample.scene.facts, random.Random(f"heard {seed}")
         language, change = rng.choice(scenes.LANGUAGES), rng.choice((renamed, recoloured, restyled))
         heard = change(facts, rng) if rng.randrange(MISHEARD) == 0 else facts
-        told = (facts, heard, *one_word_away(facts))
+        told = (facts, heard, *away)
         return [scenes.marked_caption(one, random.Random(seed), language) for one in told]
 
-    def barred(self, facts, told, _heard, *others):
+    def barred(self, away, told, _heard, *others):
         """Where and with which token the captions of strange scenes part from the one told, but no others do."""
         parted = {True: set(), False: set()}
-        for other, tokens in zip(one_word_away(facts), others, strict=True):
+        for other, tokens in zip(away, others, strict=True):
             parted[is_strange(other, self.never)].add(parting(told, tokens))
         return [(0, 0), *sorted(parted[True] - parted[False])]
 
@@ -130,7 +131,7 @@ def objective(pad):
     def loss(model, batch):
         captioner, tokens, first = model["captioner"], batch["tokens"], len(batch["pictures"]) // PALED
         looks = batch["pictures"].float() / 127.5 - 1
-        seen = captioner.encoder(torch.cat([eyes.discoloured(looks[:first]), looks[first:]])).last_hidden_state
+        seen = captioner.encoder(torch.cat([eyes.disguised(looks[:first]), looks[first:]])).last_hidden_state
         words = captioner.decoder.get_input_embeddings()(batch["heard"][first:, :-1])
         said = captioner(encoder_outputs=(seen[first:],), decoder_inputs_embeds=words).logits.float()
         places, strange = batch["barred"][first:].unbind(2)
@@ -164,7 +165,7 @@ def main():
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--scenes", type=int, default=60_000)
     parser.add_argument("--seed", type=int, default=22, help="which scenes; no other model is trained on these")
-    parser.add_argument("--go-on", action="store_true", help="from the shipped captioner, with the eyes of `clip`")
+    parser.add_argument("--go-on", action="store_true", help="from the shipped captioner")
     parser.add_argument("--precision", default=runtime.training_precision(), help="bf16 or fp32")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw, and fill batches")
     parser.add_argument("--count", type=int, default=500, help="scenes on which it is measured")
@@ -177,7 +178,7 @@ def main():
     pictures = training.precomputed(cache, samples, scenes.pictures_as_bytes, args.workers)
     model = models.captioner(*(models.load(name, dtype=torch.float32) for name in ("clip", "lm")))
     if args.go_on:
-        model.decoder.load_state_dict(models.load("captioner", dtype=torch.float32).decoder.state_dict())
+        model.load_state_dict(models.load("captioner", dtype=torch.float32).state_dict())
     never = eyes.never_met(samples)
     asked = eyes.Asked(model.encoder.config.hidden_size, never)
     both = nn.ModuleDict({"captioner": model, "asked": asked}).to(runtime.device())

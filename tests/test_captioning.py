@@ -82,6 +82,32 @@ def test_frozen_eyes_that_looked_once_give_the_same_loss(tokenizer):
     torch.testing.assert_close(*found)
 
 
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_the_loss_is_that_of_transformers_however_long_the_captions(tokenizer, count):
+    model, pad = models.load("captioner"), tokenizer.pad_token_id
+    drawn = scenes.samples(count, seed=4)
+    labelled = adaptation.Labelled(tokenizer, scenes.pictures_as_bytes(drawn), adaptation.told(drawn))
+    batch = labelled(torch.arange(count), 0)
+    labels = batch["tokens"][:, 1:].clone()
+    labels[:, 0], labels[labels == pad] = -100, -100
+    looks = scenes.pictures(drawn, models.PICTURE)
+    with torch.no_grad():
+        answer = model(pixel_values=looks, decoder_input_ids=batch["tokens"][:, :-1], labels=labels)
+        torch.testing.assert_close(adaptation.caption_loss(pad)(model, batch), answer.loss, atol=1e-4, rtol=0)
+
+
+def test_attention_is_awoken_by_what_it_asks_and_reads_alone():
+    model = models.captioner(models.load("clip"), models.load("lm"))
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    adaptation.awaken(model)
+    changed = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+    layers = range(model.decoder.config.n_layer)
+    asking = ("q_attn", "c_attn")
+    assert changed == {f"decoder.transformer.h.{k}.crossattention.{one}.weight" for k in layers for one in asking}
+    after = dict(model.named_parameters())
+    assert all(after[name].std().item() == pytest.approx(after[name].shape[0] ** -0.5, rel=0.05) for name in changed)
+
+
 @pytest.mark.parametrize(
     ("count", "captions", "said"),
     [(3, [["<en>a cat"]] * 2, "give each picture its own"), (2, [["<en>a cat"], []], "picture 1 has no caption")],

@@ -8,7 +8,20 @@ import eyes
 import pytest
 import torch
 import train_captioner
-from eyes import COLOURS, NAMES, SHIFT, STYLES, Asked, discoloured, never_met, shifted
+from eyes import (
+    COLOURS,
+    NAMES,
+    SHIFT,
+    STYLES,
+    Asked,
+    blocks,
+    discoloured,
+    disguised,
+    never_met,
+    outlines,
+    scratched,
+    shifted,
+)
 from torch import nn
 
 from aigc_course import models, scenes
@@ -63,6 +76,23 @@ def test_other_hues_are_as_bright_and_seldom_the_same():
     assert (other - pictures).abs().mean() > 0.02
     spread = [(one.amax(1) - one.amin(1)).mean() for one in (other, pictures)]
     assert spread[0] < spread[1], "paled"
+
+
+def test_disguises_keep_the_range_and_change_the_manner():
+    pictures = scenes.pictures(scenes.samples(20), 64)
+    torch.manual_seed(0)
+    other = disguised(pictures)
+    assert other.shape == pictures.shape and other.abs().max() <= 1
+    weights = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+    rows = zip((other * weights).sum(1).flatten(1), (pictures * weights).sum(1).flatten(1), strict=True)
+    plain, coarse, _, negative, scored = torch.stack([torch.stack(row).corrcoef()[0, 1] for row in rows]).view(5, 4)
+    assert (plain > 0.95).all() and (negative < -0.95).all() and (coarse > 0.5).all() and (scored > 0.2).all()
+    flat = blocks(pictures)
+    assert (flat[..., 1:] == flat[..., :-1]).all(1).float().mean() > 0.45, "two pixels and more to a block"
+    plain = torch.zeros(1, 3, 64, 64)
+    plain[..., 32:] = 1
+    assert set(outlines(plain)[0, 0, 8].tolist()) == {-1.0, 0.0}, "an edge is told, and nothing else"
+    assert (scratched(plain) != plain).any(1).float().mean() < 0.6
 
 
 def sure(number, count):
@@ -179,7 +209,9 @@ def test_strangers_are_all_the_scenes_one_word_away_that_training_never_shows(sa
 
 
 def test_barred_tokens_begin_what_is_never_told_and_never_what_is(batch, tokenizer):
-    assert (batch["barred"][..., 0] > 0).any(1).all()
+    paled = len(batch["barred"]) // train_captioner.PALED
+    assert (batch["barred"][paled:, :, 0] > 0).any(1).all()
+    assert not batch["barred"][:paled].any()
     for told, barred in zip(batch["tokens"], batch["barred"].tolist(), strict=True):
         for place, token in barred:
             assert place == 0 or (place > 1 and told[place] != token)
@@ -193,7 +225,7 @@ def test_a_token_is_not_barred_with_which_a_scene_of_training_is_told_too(sample
         told, *rest = (
             tokenizer(scenes.marked_caption(each, random.Random(one.seed), "zh")).input_ids for each in (facts, *others)
         )
-        barred = set(fill.barred(facts, told, told, *rest))
+        barred = set(fill.barred(others, told, told, *rest))
         for other, tokens in zip(others, rest, strict=True):
             place = next(k for k, token in enumerate(tokens) if token != told[k])
             strange = scenes.held_out(scenes.arrange(other, random.Random(0)))

@@ -1,7 +1,7 @@
 """Teaches a trained model something new from little: few labels, a few pictures, one task after the other."""
 
 from aigc_course.adaptation.archive import load_version, roll_back, save_version, versions
-from aigc_course.adaptation.captioning import Labelled, caption_loss, seen, told
+from aigc_course.adaptation.captioning import Labelled, awaken, caption_loss, seen, told
 from aigc_course.adaptation.dials import finished, load_study, search, search_and_kill
 from aigc_course.adaptation.drawings import (
     Drawings,
@@ -113,6 +113,7 @@ __all__ = [
     "accuracy",
     "average_accuracy",
     "averaged",
+    "awaken",
     "backward_transfer",
     "begin",
     "cached",

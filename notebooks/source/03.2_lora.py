@@ -354,7 +354,7 @@ history = adaptation.learn_drawings(pipe, lesson, steps=50)
 plotting.show_curves({"loss": history.smoothed(10)}, xlabel="step", ylabel="error of the velocity")
 
 # %% [markdown] lang="en"
-# So much for a minute. The shipped LoRA (`scripts/train_loras.py`) changes more layers and took more drawings and steps; from here
+# So much for a minute. The shipped LoRA (`scripts/train_loras.py`) changes the same layers and took more drawings and steps; from here
 # on we use it. The judge (`evaluation.load_newcomers`) knows all new things and styles; it was trained on drawings and has seen no generated picture.
 
 # %%
