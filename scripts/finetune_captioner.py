@@ -30,7 +30,8 @@ Then, in the time of one core beside other work:
     250 steps from 1,000 pictures; 300 of 48 from 1,400              80          0.84; 0.79
     250 steps, every other picture one of a pair (three in ten)      86          0.88
 
-Notebook 3.1 takes the last: 260 steps reach 0.91 in 53 s of two idle cores, 210 steps 0.88 in 45 s.  The bench keeps to the recipe before, for the halves that are random too.
+Notebook 3.1 takes the last, where 260 steps reach 0.91 in 53 seconds of two idle cores, and 210 steps 0.88 in 45.  The
+bench keeps to the recipe before, for the halves that are random too.
 """
 
 import torch

@@ -93,7 +93,8 @@ def test_the_loss_is_that_of_transformers_however_long_the_captions(tokenizer, c
     looks = scenes.pictures(drawn, models.PICTURE)
     with torch.no_grad():
         answer = model(pixel_values=looks, decoder_input_ids=batch["tokens"][:, :-1], labels=labels)
-        torch.testing.assert_close(adaptation.caption_loss(pad)(model, batch), answer.loss, atol=1e-4, rtol=0)
+        for loss in (adaptation.caption_loss(pad), *(adaptation.by_length(pad, parts) for parts in (1, 2, 3))):
+            torch.testing.assert_close(loss(model, batch), answer.loss, atol=1e-4, rtol=0)
 
 
 def test_attention_is_awoken_by_what_it_asks_and_reads_alone():

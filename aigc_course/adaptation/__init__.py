@@ -1,7 +1,7 @@
 """Teaches a trained model something new from little: few labels, a few pictures, one task after the other."""
 
 from aigc_course.adaptation.archive import load_version, roll_back, save_version, versions
-from aigc_course.adaptation.captioning import Labelled, awaken, caption_loss, seen, told
+from aigc_course.adaptation.captioning import Labelled, awaken, by_length, caption_loss, seen, told
 from aigc_course.adaptation.dials import finished, load_study, search, search_and_kill
 from aigc_course.adaptation.drawings import (
     Drawings,
@@ -116,6 +116,7 @@ __all__ = [
     "awaken",
     "backward_transfer",
     "begin",
+    "by_length",
     "cached",
     "caption_loss",
     "captions_where",

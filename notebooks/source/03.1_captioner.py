@@ -181,7 +181,7 @@ class Watch:
                 raise StopIteration
 
 
-caption_loss = adaptation.caption_loss(pad)
+caption_loss = adaptation.by_length(pad)
 print(f"before the first step: {validate(student):.2f} nats a token")
 
 # %% [markdown] lang="en"
@@ -191,7 +191,7 @@ print(f"before the first step: {validate(student):.2f} nats a token")
 #
 # Some things serve speed alone. GPT-2 draws new weights with a deviation of 0.02, right for its own width of 768; in a
 # tongue 128 wide, $Q$, $K$ and $V$ of (1) then begin so faint that every patch is looked at alike. `awaken` draws them at
-# $1/\sqrt{128}$. The loss reads the shorter half of a batch apart from the longer, with less padding. On a CPU,
+# $1/\sqrt{128}$. `by_length` reads the shorter half of a batch apart, with less padding. On a CPU,
 # attention over so few patches and words is quicker written out than in PyTorch's fused kernel; and bfloat16 (4.2) halves
 # the work of the matrices.
 
