@@ -125,7 +125,8 @@ class Server:
 def browser():
     """A page of headless Chromium; `page.complaints` keeps its errors, and the boxes that popped up.
 
-    JupyterLab lets promises fail without a word while a page is loaded again or a kernel ends; these do not count.
+    JupyterLab lets promises fail without a word while a page is loaded again or a kernel ends, and the browser asks,
+    without a word too, before an unsaved notebook is left; these do not count.
     """
     from playwright.sync_api import sync_playwright
 
@@ -136,7 +137,8 @@ def browser():
             page.set_default_timeout(1000 * PATIENCE)
             page.complaints = []
             page.on("pageerror", lambda error: error.message and page.complaints.append(str(error)))
-            page.on("dialog", lambda dialog: (page.complaints.append(dialog.message), dialog.accept()))
+            page.on("dialog", lambda box: box.type == "beforeunload" or page.complaints.append(box.message))
+            page.on("dialog", lambda box: box.accept())
             yield page
         finally:
             chromium.close()
