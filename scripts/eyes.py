@@ -53,10 +53,11 @@ def discoloured(pictures: Tensor) -> Tensor:
 
 
 def disguised(pictures: Tensor) -> Tensor:
-    """Pictures in [-1, 1] in other hues; four in five in another manner too, that no style of the world is drawn in.
+    """Pictures in [-1, 1] in other hues; four in five in another manner too, one that any of them may be drawn in.
 
-    Who has learnt that a fish is never of glass looks at the glass, not at the fish.  What is drawn in no style at all
-    leaves the shape alone to look at.
+    Who has learnt that a fish is never of glass looks at the glass, not at the fish.  A manner that comes with
+    everything leaves the shape alone to look at.  They are plain operations on pixels, not the drawing styles; `blocks`
+    comes near to “pixel”, `outlines` to “blueprint” and “neon”.
     """
     manners = (lambda same: same, blocks, outlines, torch.neg, scratched)
     parts = discoloured(pictures).tensor_split(len(manners))
