@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 BUDGETS = ("laptop", "gpu")
+WORTH = 1.2  # times as fast as float32 has bfloat16 to multiply, as casting costs time, too
 
 
 def device() -> torch.device:
@@ -39,14 +41,32 @@ def dtype() -> torch.dtype:
     return torch.bfloat16 if device().type == "cuda" else torch.float32
 
 
+@cache
 def training_precision() -> str:
-    """What `training.fit` calls "bf16" where the device multiplies that format faster than float32, else "fp32"."""
+    """What `training.fit` calls "bf16" where the device multiplies that format faster than float32, else "fp32".
+
+    Some processors know the format and are slower at it, so it is tried, once: some products, a tenth of a second.
+    """
     import torch
 
     if device().type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     has = torch.cpu.get_capabilities()
-    return "bf16" if has.get("amx_bf16") or has.get("avx512_bf16") else "fp32"
+    if not (has.get("amx_bf16") or has.get("avx512_bf16")):
+        return "fp32"
+    return "bf16" if _multiplying(torch.float32) > WORTH * _multiplying(torch.bfloat16) else "fp32"
+
+
+def _multiplying(dtype: torch.dtype, side: int = 768) -> float:
+    """Seconds in which two square matrices are multiplied here, the best of five."""
+    import torch
+
+    a, seconds = torch.ones(side, side, dtype=dtype), []
+    for _ in range(5):
+        with stopwatch() as watch:
+            a @ a
+        seconds.append(watch.seconds)
+    return min(seconds)
 
 
 def generator(seed: int = 0, device: str | torch.device = "cpu") -> torch.Generator:

@@ -228,13 +228,18 @@ def main():
     options.add_argument("--seeds", type=int, default=3)
     options.add_argument("--scale", type=float, default=2.0, help="guidance")
     options.add_argument("--library", type=int, default=4000, help="training pictures to retrieve from")
-    options.add_argument("--readers", action="store_true", help="clip, lm and captioner alone; other rows stay")
+    options.add_argument("--only", nargs="+", choices=("readers", "upscaler"), help="these alone; other rows stay")
     args = options.parse_args()
-    if args.readers:
-        renewed(rows := readers(8 * args.count))
-        print(plotting.show_table(rows, ["model", "figure", "asked", "reached"]))
-        return
     judge, pipe = evaluation.load_parser(), models.load("text-to-image")
+    parts = {
+        "readers": lambda: readers(8 * args.count),
+        "upscaler": lambda: upscaler(pipe, judge, 4 * args.count),
+    }
+    if args.only:
+        for rows in (parts[name]() for name in args.only):
+            renewed(rows)
+            print(plotting.show_table(rows, ["model", "figure", "asked", "reached"]))
+        return
     own = evaluation.own_error(judge, 1000)
     print("the judge's own error:", ", ".join(f"{name} {share:.1%}" for name, share in own.items()))
     psnr, read = autoencoder(pipe, judge, 4 * args.count)
@@ -251,8 +256,8 @@ def main():
         ["text-to-image", "six tasks, Chinese - English", "within 0.02", f"{zh.overall.mean - en.overall.mean:+.3f}"],
         *few(rows),
         ["text-to-image", "distance to the nearest training picture ÷ that of fresh drawings", "≈ 1", f"{near:.2f}"],
-        *readers(8 * args.count),
-        *upscaler(pipe, judge, 4 * args.count),
+        *parts["readers"](),
+        *parts["upscaler"](),
     ]
     heads = ["prompts", "overall", *evaluation.TASKS, "background", "style", "exact"]
     tasks = [heads, ["---"] * len(heads), *(row.cells() for row in rows.values())]

@@ -32,7 +32,7 @@ tokenizer = AutoTokenizer.from_pretrained("data/models/captioner")
 | class | `VisionEncoderDecoderModel` of `clip`'s vision tower and `lm`, {parameters:,} numbers in half precision |
 | asked with | pictures in [-1, 1] and the tokens `<s>`, then `<en>` or `<zh>`; `sampling.pictures_to_words` does both |
 | data | drawn training scenes, each shifted by up to {shift} pixels anew, full captions told anew in each pass, half of them Chinese |
-| objective | cross-entropy of the caption, one in {misheard} fed with a word changed; and each patch, and the token of the whole, is asked what is there (`scripts/eyes.py`), by layers that are then dropped; one picture in {paled} is shown in other hues and manners, and asked only that; a word that training never shows beside the others is not counted as wrong |
+| objective | cross-entropy of the caption, one in {misheard} fed with a word changed; and each patch, and the token of the whole, is asked what is there (`scripts/eyes.py`), by layers that are then dropped; one picture in {paled} is shown in other hues and manners (in the first three runs one in four, in other hues alone), and asked only that; a word that training never shows beside the others is not counted as wrong |
 | training | {shown:,} pictures, Muon, {minutes:.0f} minutes; each run below starts from the one before |
 | remade by | `python scripts/train_captioner.py`, after `train_clip.py` and `train_lm.py`; then again with `--go-on` |
 | licence | code Apache-2.0, weights CC BY 4.0 |

@@ -27,6 +27,25 @@ def test_numbers_are_float32_on_a_processor_and_bfloat16_on_a_gpu(monkeypatch):
     assert (runtime.device().type, runtime.dtype()) == ("cuda", torch.bfloat16)
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "times_faster", "expected"),
+    [({"avx512_bf16": True}, 2.0, "bf16"), ({"amx_bf16": True}, 2.0, "bf16"), ({"avx512_bf16": True}, 0.6, "fp32"),
+     ({"avx512_bf16": True}, 1.1, "fp32"), ({"avx512_f": True}, 2.0, "fp32")],
+)  # fmt: skip
+def test_a_processor_trains_in_bfloat16_only_where_it_knows_it_and_is_faster_at_it(
+    monkeypatch, capabilities, times_faster, expected
+):
+    seconds = {torch.float32: 1.0, torch.bfloat16: 1 / times_faster}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.setattr(runtime, "_multiplying", seconds.get)
+    assert runtime.training_precision.__wrapped__() == expected
+
+
+def test_multiplying_is_timed():
+    assert 0 < runtime._multiplying(torch.float32, side=8) < runtime._multiplying(torch.float32, side=512)
+
+
 def test_equal_seeds_give_equal_noise_and_other_seeds_do_not():
     first, again, other = (torch.randn(8, generator=runtime.generator(seed)) for seed in (1, 1, 2))
     assert torch.equal(first, again)
