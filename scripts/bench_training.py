@@ -48,6 +48,9 @@ group norm in float32 (`training.precision`).
 {rows}
 
 {shares}
+
+The loops alone, on 200 small tensors and next to no work: {added}.  So much of the differences above is the loop's own;
+the rest is the machine's.
 """
 
 
@@ -62,6 +65,17 @@ class Denoising(nn.Module):
 
     def forward(self, latents, text):
         return {"loss": losses.denoising(self.unet, latents, text, self.schedule, self.generator)}
+
+
+class Tiny(nn.Module):
+    """Two hundred small tensors and next to no work: what a step takes then is the loop's own."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(100))
+
+    def forward(self, latents, text):
+        return {"loss": sum(layer(latents).square().mean() for layer in self.layers)}
 
 
 class Ends(TrainerCallback):
@@ -136,6 +150,9 @@ def published(model, batches, steps, pipe, precision):
     return ends
 
 
+SAME = {"training.fit": fit, "bare loop": bare, "Trainer": trainer}
+
+
 @torch.no_grad()
 def data(pipe, count, batch):
     """The same scenes twice: as pictures and tokens, and encoded once."""
@@ -177,8 +194,7 @@ def peak(dtype, side=2048, rounds=8):
 
 def turns(args, pipe, raw, encoded, precision):
     """Samples per second of each loop in each turn."""
-    same = {"training.fit": fit, "bare loop": bare, "Trainer": trainer}
-    ways = {name: (loop, encoded, LAST) for name, loop in same.items()} | {"as published": (published, raw, FIRST)}
+    ways = {name: (loop, encoded, LAST) for name, loop in SAME.items()} | {"as published": (published, raw, FIRST)}
     size = len(encoded[0]["latents"])
     speeds, steps = {name: [] for name in ways}, WARM + args.samples // size
     for turn in range(args.rounds):
@@ -189,6 +205,16 @@ def turns(args, pipe, raw, encoded, precision):
             ends = loop(model, batches, steps, pipe, precision)
             speeds[name].append((steps - WARM) * size / (ends[-1] - ends[WARM - 1]))
     return speeds
+
+
+def added(loops, steps=300, rounds=4):
+    """Milliseconds that a step of each loop takes where there is next to nothing to do, at the least of some turns."""
+    batches, least = [{"latents": torch.randn(4, 4), "text": torch.randn(4, 4)}], {}
+    for name, loop in list(loops.items()) * rounds:
+        ends = loop(Tiny(), batches, steps, None, "fp32")
+        taken = statistics.median(after - before for before, after in itertools.pairwise(ends[50:]))
+        least[name] = min(1000 * taken, least.get(name, 1000 * taken))
+    return least
 
 
 def rows_of(speeds, precision, batch):
@@ -221,7 +247,8 @@ def main():
             done = each * statistics.median(speeds["training.fit"])
             told = f"{done / 1e9:.0f} of {most / 1e9:.0f} GFLOP/s measured, {done / most:.0%}."
             shares.append(f"MFU in {precision}, batch {batch}: {told}")
-    told = dict(rows="\n".join(rows), shares="\n".join(shares))
+    own = ", ".join(f"{name} {taken:.2f} ms a step" for name, taken in added(SAME).items())
+    told = dict(rows="\n".join(rows), shares="\n".join(shares), added=own)
     text = HEAD.format(machine=runtime.summary(), warm=WARM, rounds=args.rounds, samples=args.samples, **told)
     print(text)
     (runtime.data_dir() / "bench" / "training.md").write_text(text, encoding="utf-8", newline="\n")

@@ -352,7 +352,8 @@ def execute(notebook: NotebookNode, path: Path, root: Path) -> dict:
     search = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
     path.parent.mkdir(parents=True, exist_ok=True)
     start, first_picture = time.perf_counter(), None
-    with client.setup_kernel(cwd=str(path.parent), env=os.environ | {"PYTHONPATH": search}):
+    quiet = {"TORCH_CPP_LOG_LEVEL": "ERROR"}  # else torch's profiler tells now and then of what it cannot know
+    with client.setup_kernel(cwd=str(path.parent), env=os.environ | {"PYTHONPATH": search} | quiet):
         for index, cell in enumerate(notebook.cells):
             try:
                 client.execute_cell(cell, index)
