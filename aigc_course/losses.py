@@ -74,7 +74,7 @@ def denoising(
     if prediction not in TARGETS:
         raise ValueError(f"the model predicts {prediction!r}? use one of {', '.join(map(repr, TARGETS))}")
     even = torch.rand(len(z), generator=generator, device=generator.device).to(z.device)
-    t = (schedule.T * even ** (1 / late)).long()
+    t = (schedule.T * even ** (1 / late)).long().clamp(max=schedule.T - 1)  # a GPU may round a power up to 1
     noisy, abar = diffusion.noised(z, schedule, t, generator), schedule.at(t)
     guess = model(noisy.x_t, t, encoder_hidden_states=text).sample
     weight = None if gamma is None else min_snr_weight(abar, gamma, prediction)

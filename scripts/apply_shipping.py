@@ -42,7 +42,7 @@ def _taught(count: int, folder: Path) -> Iterator[Row]:
     seen = applications.check_recipe(recipe, judge)
     yield "judge of the style, fresh drawings: right", "", f"{seen.told_apart}", ""
     yield "things read in the style's drawings", "", f"{seen.read}", f"plain drawings {seen.read_flat}"
-    pipe, exam = models.load("text-to-image"), applications.Exam(recipe, judge, count)
+    pipe, exam = models.load("text-to-image", dtype=torch.float32), applications.Exam(recipe, judge, count)
     before = exam.marks(exam.drawn(pipe))
     applications.learn_recipe(
         pipe, applications.recipe_lesson(pipe, recipe, scenes.samples(LESSON, "train", seed=41)), STEPS, progress=False

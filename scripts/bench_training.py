@@ -5,14 +5,16 @@
 
 Same work (latents and text encoded beforehand): `training.fit`, a bare loop of torch, the Trainer of transformers.
 As published: a loop over accelerate that encodes pictures and text in every step, as diffusers' text-to-image example
-does.  In float32, and in mixed precision where the machine is faster at that; in large steps and in small ones, where
-what a loop adds to the work weighs more.  Prints samples per second, the ratio ours / theirs (median and range over
-rounds), and the share of the machine's measured peak that our loop reaches.
+does.  Beside them `training.fit` on a compiled denoiser, where there is g++.  In float32, and in mixed precision where
+the machine is faster at that; in large steps and in small ones, where what a loop adds to the work weighs more.  Prints
+samples per second, the ratio ours / theirs (median and range over rounds), and the share of the machine's measured peak
+that our loop reaches.
 """
 
 import argparse
 import itertools
 import random
+import shutil
 import statistics
 import tempfile
 import time
@@ -29,6 +31,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from aigc_course import diffusion, losses, models, runtime, scenes, training
 
+COMPILED = "training.fit, compiled"
 ASKED = {"bare loop": 1.0, "Trainer": 1.05, "as published": 2.0}  # ours / theirs, at least
 WARM = 3  # first steps of each turn, not counted
 RATE = 1e-5
@@ -40,10 +43,12 @@ Written by `python scripts/bench_training.py`.  {machine}.
 The denoiser of `text-to-image`.  Medians over {rounds} turns of {samples} samples each, after {warm} steps that are not
 counted; ratios are taken within each turn.  *Bare loop* and *Trainer* do the same work on the same model, laid out
 channels last, with latents and text encoded beforehand; *as published* leaves the layout as it is, and encodes pictures
-and text in every step.  In bf16 the others take PyTorch's autocast as it is, and `training.fit` keeps attention and
-group norm in float32 (`training.precision`).
+and text in every step.  *Compiled* is `training.fit` on a denoiser that went through `torch.compile`, as
+`train_text_to_image.py --compile` does it: the one way here that makes the step itself cheaper; the others would gain
+by it, too, and do not use it.  Compiling took place before the clock.  In bf16 the others take PyTorch's autocast as it
+is, and `training.fit` keeps attention and group norm in float32 (`training.precision`).
 
-| precision | batch | loop | samples/s | ms a step | ours / theirs | range | asked |
+| precision | batch | loop | samples/s | ms a step | ours / theirs (range) | ours, compiled / theirs (range) | asked |
 |---|---|---|---|---|---|---|---|
 {rows}
 
@@ -57,10 +62,10 @@ the rest is the machine's.
 class Denoising(nn.Module):
     """The denoiser with its objective inside: every loop calls it, so that every loop does the same."""
 
-    def __init__(self, pipe):
+    def __init__(self, unet, scheduler):
         super().__init__()
-        self.unet = pipe.unet.requires_grad_(True)
-        self.schedule = diffusion.Schedule.from_scheduler(pipe.scheduler)
+        self.unet = unet.requires_grad_(True)
+        self.schedule = diffusion.Schedule.from_scheduler(scheduler)
         self.generator = torch.Generator().manual_seed(0)
 
     def forward(self, latents, text):
@@ -158,8 +163,8 @@ def data(pipe, count, batch):
     """The same scenes twice: as pictures and tokens, and encoded once."""
     drawn = scenes.samples(count)
     told = [scenes.caption(one.scene.facts, random.Random(k)) for k, one in enumerate(drawn)]
-    tokens = pipe.tokenizer(told, padding="max_length", return_tensors="pt").input_ids.split(batch)
-    pictures = scenes.pictures(drawn, models.PICTURE).split(batch)
+    tokens = pipe.tokenizer(told, padding="max_length", return_tensors="pt").input_ids.to(pipe.device).split(batch)
+    pictures = scenes.pictures(drawn, models.PICTURE).to(pipe.device).split(batch)
     raw = [{"pictures": p, "tokens": t} for p, t in zip(pictures, tokens, strict=True)]
     encoded = [
         {"latents": pipe.vae.encode(p).latent_dist.mode(), "text": pipe.text_encoder(t).last_hidden_state}
@@ -182,26 +187,51 @@ def operations(model, batch):
     return counter.get_total_flops()
 
 
+def waited():
+    """Until a GPU has done what it was given: it takes its orders ahead of time."""
+    if runtime.device().type == "cuda":
+        torch.cuda.synchronize()
+
+
 def peak(dtype, side=2048, rounds=8):
     """The most operations per second that a product of two matrices reaches here."""
-    a, b, best = torch.randn(side, side, dtype=dtype), torch.randn(side, side, dtype=dtype), 0.0
+    a, b = (torch.randn(side, side, dtype=dtype, device=runtime.device()) for _ in range(2))
+    best = 0.0
     for _ in range(rounds):
+        waited()
         began = time.perf_counter()
         a @ b
+        waited()
         best = max(best, 2 * side**3 / (time.perf_counter() - began))
     return best
 
 
-def turns(args, pipe, raw, encoded, precision):
+def compiled_anew(pipe, encoded, precision):
+    """A copy of the model that torch.compile has been through, in the first of some steps; None without a compiler."""
+    if not shutil.which("g++"):
+        print("no row of the compiled model: torch.compile needs g++ (sudo apt install g++)")
+        return None
+    model = Denoising(deepcopy(pipe.unet), pipe.scheduler).to(memory_format=LAST).train()
+    torch.compiler.reset()
+    model.unet.compile()
+    fit(model, encoded, WARM, pipe, precision)
+    return model
+
+
+def turns(args, pipe, raw, encoded, precision, compiled):
     """Samples per second of each loop in each turn."""
     ways = {name: (loop, encoded, LAST) for name, loop in SAME.items()} | {"as published": (published, raw, FIRST)}
+    ways |= {COMPILED: (fit, encoded, LAST)} if compiled else {}
     size = len(encoded[0]["latents"])
     speeds, steps = {name: [] for name in ways}, WARM + args.samples // size
     for turn in range(args.rounds):
         names = list(ways)
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             loop, batches, layout = ways[name]
-            model = Denoising(pipe).to(memory_format=layout).train()  # anew: accelerate leaves its wrapping on a model
+            if name == COMPILED:
+                model = compiled
+            else:  # anew: accelerate leaves its wrapping on a model
+                model = Denoising(pipe.unet, pipe.scheduler).to(memory_format=layout).train()
             ends = loop(model, batches, steps, pipe, precision)
             speeds[name].append((steps - WARM) * size / (ends[-1] - ends[WARM - 1]))
     return speeds
@@ -209,20 +239,27 @@ def turns(args, pipe, raw, encoded, precision):
 
 def added(loops, steps=300, rounds=4):
     """Milliseconds that a step of each loop takes where there is next to nothing to do, at the least of some turns."""
-    batches, least = [{"latents": torch.randn(4, 4), "text": torch.randn(4, 4)}], {}
+    batches, least = [{name: torch.randn(4, 4, device=runtime.device()) for name in ("latents", "text")}], {}
     for name, loop in list(loops.items()) * rounds:
-        ends = loop(Tiny(), batches, steps, None, "fp32")
+        ends = loop(Tiny().to(runtime.device()), batches, steps, None, "fp32")
         taken = statistics.median(after - before for before, after in itertools.pairwise(ends[50:]))
         least[name] = min(1000 * taken, least.get(name, 1000 * taken))
     return least
 
 
+def compared(ours, theirs):
+    """The ratio of two loops' speeds: the median of all turns, and the range."""
+    ratios = [mine / other for mine, other in zip(ours, theirs, strict=True)]
+    return f"{statistics.median(ratios):.3f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
 def rows_of(speeds, precision, batch):
     """The table's rows: the speed of each loop, and how many times faster ours is."""
     for name, found in speeds.items():
-        ratios = [mine / theirs for mine, theirs in zip(speeds["training.fit"], found, strict=True)]
-        speed, ratio, span = (*map(statistics.median, (found, ratios)), f"{min(ratios):.2f} to {max(ratios):.2f}")
-        shown = f"{ratio:.3f} | {span} | ≥ {ASKED[name]:.2f}" if name in ASKED else "– | – | –"
+        speed, shown = statistics.median(found), "– | – | –"
+        if name in ASKED:
+            ours = (compared(speeds[way], found) if way in speeds else "–" for way in ("training.fit", COMPILED))
+            shown = " | ".join([*ours, f"≥ {ASKED[name]:.2f}"])
         yield f"| {precision} | {batch} | {name} | {speed:.1f} | {1000 * batch / speed:.0f} | {shown} |"
 
 
@@ -236,13 +273,13 @@ def main():
     if args.samples < max(args.batches):
         parser.error(f"--samples {args.samples}: less than a step of {max(args.batches)}, so take more")
     torch.manual_seed(0)
-    pipe, rows, shares = models.load("text-to-image"), [], []
+    pipe, rows, shares = models.load("text-to-image", dtype=torch.float32), [], []
     for precision in dict.fromkeys(["fp32", runtime.training_precision()]):
         most = peak(torch.bfloat16 if precision == "bf16" else torch.float32)
         for batch in args.batches:
             raw, encoded = data(pipe, 4 * batch, batch)
-            each = operations(Denoising(pipe), encoded[0]) / batch
-            speeds = turns(args, pipe, raw, encoded, precision)
+            each = operations(Denoising(pipe.unet, pipe.scheduler), encoded[0]) / batch
+            speeds = turns(args, pipe, raw, encoded, precision, compiled_anew(pipe, encoded, precision))
             rows += rows_of(speeds, precision, batch)
             done = each * statistics.median(speeds["training.fit"])
             told = f"{done / 1e9:.0f} of {most / 1e9:.0f} GFLOP/s measured, {done / most:.0%}."

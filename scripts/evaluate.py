@@ -54,7 +54,7 @@ def painted(pipe, asked, language, scale, seed, steps):
         sampling.words_to_pictures(pipe, prompts[k : k + 32], steps, scale, seed=100_000 * seed + k)
         for k in range(0, len(prompts), 32)
     ]
-    return torch.cat(found), prompts
+    return torch.cat(found).cpu(), prompts
 
 
 class Row:
@@ -143,9 +143,14 @@ def autoencoder(pipe, judge, count):
     drawn = scenes.samples(count, "test", seed=6)
     pictures = scenes.pictures(drawn, models.PICTURE)
     with torch.no_grad():
-        back = torch.cat([pipe.vae.decode(pipe.vae.encode(p).latent_dist.mode()).sample for p in pictures.split(16)])
-    read = evaluation.score(judge, back.clamp(-1, 1), drawn)["exact"]
-    return evaluation.interval(evaluation.psnr(back.clamp(-1, 1), pictures)), evaluation.interval(read.float())
+        back = torch.cat([evaluation.autoencoded(pipe.vae, p) for p in pictures.split(16)])
+    read = evaluation.score(judge, back, drawn)["exact"]
+    return evaluation.interval(evaluation.psnr(back, pictures)), evaluation.interval(read.float())
+
+
+def loaded(name):
+    """A model in full precision, so that a score does not depend on the machine."""
+    return models.load(name, dtype=torch.float32)
 
 
 def absent(name):
@@ -161,13 +166,13 @@ def readers(count):
     tokenizer, rows = models.load("tokenizer"), []
     if not absent("clip"):
         asked = {"zero-shot": "≥ 0.98", "colours": "≥ 0.95", "R@1": "the ceiling"}
-        for name, *both in train_clip.table(models.load("clip"), tokenizer, count):
+        for name, *both in train_clip.table(loaded("clip"), tokenizer, count):
             rows.append(["clip", name, asked[name.split()[0]], " / ".join(both)])
     if not absent("lm"):
-        above = [row[-1] for row in train_lm.table(models.load("lm"), tokenizer, count)]
+        above = [row[-1] for row in train_lm.table(loaded("lm"), tokenizer, count)]
         rows.append(["lm", "nats a token above the grammar's", "≤ 0.02", " / ".join(above)])
     if not absent("captioner"):
-        found = train_captioner.table(models.load("captioner"), tokenizer, count)
+        found = train_captioner.table(loaded("captioner"), tokenizer, count)
         for (en, zh), split, exact in ((found[:2], "test split", "≥ 0.98"), (found[2:], "held-out", "≥ 0.95")):
             measures = {"nats a token above entropy": "≤ 0.02", "exact scene": exact}
             measures |= {"BLEU-4 ÷ grammar's": "≥ 0.97", "CIDEr-D ÷ grammar's": "≥ 0.97"}
@@ -189,7 +194,7 @@ def upscaler(pipe, judge, count):
     """Rows of what the upscaler gains on Lanczos, picture by picture, and of the seams that it leaves."""
     if absent("upscaler"):
         return []
-    model, drawn = models.load("upscaler"), scenes.samples(count, "test", seed=8)
+    model, drawn = loaded("upscaler"), scenes.samples(count, "test", seed=8)
     found, rows = evaluation.against_lanczos(model, pipe.vae, judge, drawn), []
     for given, name, figure, asked in (
         ("autoencoded", "PSNR", "PSNR in dB", "> 0"),
@@ -230,7 +235,7 @@ def main():
     options.add_argument("--library", type=int, default=4000, help="training pictures to retrieve from")
     options.add_argument("--only", nargs="+", choices=("readers", "upscaler"), help="these alone; other rows stay")
     args = options.parse_args()
-    judge, pipe = evaluation.load_parser(), models.load("text-to-image")
+    judge, pipe = evaluation.load_parser(), loaded("text-to-image")
     parts = {
         "readers": lambda: readers(8 * args.count),
         "upscaler": lambda: upscaler(pipe, judge, 4 * args.count),

@@ -44,12 +44,17 @@ SIZES = (100, 1_000, 10_000)
 STEPS, BATCH, RATE = 400, 64, 4e-3
 
 
+def joined():
+    """The shipped halves, joined by attention that has learnt nothing yet."""
+    return models.captioner(*(models.load(name, dtype=torch.float32) for name in ("clip", "lm")))
+
+
 def learnt(halves, size, seed, pool, tokenizer):
     """A captioner that has learnt from `size` labelled pictures: tongue and joint alone, or all of it from nothing."""
     torch.manual_seed(seed)
     samples, pictures, views = ([one[k] for k in chosen(size, seed, len(pool[0]))] for one in pool)
     if halves == "pretrained":
-        model, looked = models.captioner(models.load("clip"), models.load("lm")), torch.stack(views)
+        model, looked = joined(), torch.stack(views)
         model.encoder.requires_grad_(False)
     else:
         model = models.captioner(models.clip(tokenizer), models.language_model(tokenizer))
@@ -57,7 +62,7 @@ def learnt(halves, size, seed, pool, tokenizer):
     labelled = adaptation.Labelled(tokenizer, looked, adaptation.told(samples))
     batches = training.Shuffled(size, min(BATCH, size), labelled, seed)
     loss = adaptation.caption_loss(tokenizer.pad_token_id)
-    write_out_attention(model)
+    write_out_attention(model.to(runtime.device()))
     dials = dict(optimiser=training.muon(model, RATE), ema=0.95, precision=runtime.training_precision())
     training.fit(model, batches, loss, STEPS, **dials)
     return model
@@ -73,7 +78,7 @@ def measure(seeds, sizes=SIZES, count=200):
     tokenizer = models.load("tokenizer")
     samples = scenes.samples(max(sizes), "train", seed=63)
     pictures = scenes.pictures_as_bytes(samples)
-    pool = samples, pictures, adaptation.seen(models.captioner(models.load("clip"), models.load("lm")), pictures)
+    pool = samples, pictures, adaptation.seen(joined().to(runtime.device()), pictures)
     rows = []
     for halves in ("pretrained", "random"):
         for size in sizes:

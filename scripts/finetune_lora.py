@@ -57,7 +57,7 @@ def _judged(pipe, judge, seed: int, cost: lora.Cost) -> Outcome:
 
 def outcomes(seeds: Sequence[int]) -> dict[str, list[Outcome]]:
     """All ways with all seeds; a seed decides the drawings, the start, the noise and the prompts."""
-    pipe, judge = models.load("text-to-image"), evaluation.load_newcomers()
+    pipe, judge = models.load("text-to-image", dtype=torch.float32), evaluation.load_newcomers()
     found = {"not taught": [_judged(pipe, judge, seed, lora.cost(pipe.unet)) for seed in seeds]}
     for seed in seeds:
         torch.manual_seed(seed)

@@ -41,7 +41,7 @@ def memory(pipe, seed, count=24):
 
 def taught(thing, steps, changes, keeps, seed):
     """The pipeline after one lesson, as notebook 3.4 gives it."""
-    pipe = models.load("text-to-image")
+    pipe = models.load("text-to-image", dtype=torch.float32)
     if not thing:
         return pipe
     if steps == LONGER:  # trained once

@@ -61,7 +61,7 @@ def main():
     if args.only_check:
         return
     torch.manual_seed(0)
-    pipe, exam = models.load("text-to-image"), applications.Exam(recipe, judge, args.asked)
+    pipe, exam = models.load("text-to-image", dtype=torch.float32), applications.Exam(recipe, judge, args.asked)
     before = exam.drawn(pipe, args.look)
     lesson = applications.recipe_lesson(pipe, recipe, scenes.samples(args.count, "train", seed=41))
     history = applications.learn_recipe(pipe, lesson, args.steps, args.batch, args.rate)

@@ -77,11 +77,12 @@ def objective(model, batch, generator):
 def measured(model, code, count=64):
     """Prints PSNR on the validation split: encoded and decoded, and from the true latent with noise on its look."""
     drawn = scenes.samples(count, "validation")
-    pictures = pictures_of(drawn).to(runtime.device())
-    look, what = code.encode(pictures), models.meaning(drawn).to(pictures)
+    pictures, what = pictures_of(drawn), models.meaning(drawn)
+    look, linear = code.encode(pictures), code.decode(code.encode(pictures))
+    pictures, what, look, linear = (x.to(runtime.device()) for x in (pictures, what, look, linear))
     with torch.no_grad():
         encoded = model.encode(pictures).latent_dist.mode()
-        ways = {"encoded and decoded": model.decode(encoded).sample, "linear code and back": code.decode(look)}
+        ways = {"encoded and decoded": model.decode(encoded).sample, "linear code and back": linear}
         for spread in (0.0, 0.5, 1.0):
             noisy = look + spread * torch.randn(look.shape, generator=runtime.generator(0)).to(look)
             for name, told in (("true meaning", what), ("no meaning", torch.zeros_like(what))):
@@ -97,7 +98,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=24, help="parts of pictures; of whole ones, a quarter as many")
-    parser.add_argument("--rate", type=float, default=5e-4)
+    parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0, help="which scenes")
     parser.add_argument("--go-on", action="store_true", help="start from the shipped weights, not from nothing")
     parser.add_argument("--precision", default=runtime.training_precision(), help="bf16 or fp32")
@@ -115,11 +116,11 @@ def main():
         stream,
         objective,
         args.steps,
-        learning_rate=args.rate,
-        ema=0.995,
+        optimiser=training.muon(model, args.rate),
+        ema=0.999,
         precision=args.precision,
         folder=args.folder / "checkpoint",
-        save_every=100,
+        save_every=max(100, args.steps // 20),
     )
     if not training.is_first():
         return
@@ -127,7 +128,8 @@ def main():
     model.save_pretrained(args.folder / "model")
     earlier = [run for run in models.recipe_of("text-to-image") if run["part"] == "autoencoder"] if args.go_on else []
     told = {name: vars(args)[name] for name in ("steps", "batch", "rate", "seed", "precision")}
-    recipe = [*earlier, dict(part="autoencoder", **told, minutes=history.seconds[-1] / 60)]
+    machine, minutes = runtime.summary().split(" · ")[1], history.seconds[-1] / 60
+    recipe = [*earlier, dict(part="autoencoder", machine=machine, optimiser="Muon", **told, minutes=minutes)]
     (args.folder / models.RECIPE).write_text(json.dumps(recipe, indent=1), encoding="utf-8")
 
 

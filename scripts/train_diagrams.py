@@ -83,7 +83,7 @@ def main():
     parser.add_argument("--folder", type=Path, default=Path("runs/diagrams"))
     args = parser.parse_args()
     torch.manual_seed(0)
-    words, start = diagrams.diagram_words(), models.load("lm") if args.start == "lm" else None
+    words, start = diagrams.diagram_words(), models.load("lm", dtype=torch.float32) if args.start == "lm" else None
     model = diagrams.new_diagrammer(words, start).to(runtime.device())
     ids = lessons(args.scenes, words)
     batches = training.Shuffled(args.scenes, args.batch, lambda indices, turn: cut(ids[indices], words.pad_token_id))

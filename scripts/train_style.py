@@ -98,7 +98,7 @@ def teach_network(args, name):
     features = style.encoder_features()
     network = kind.shipped(f"network-{name}") if args.go_on else kind(style=name, side=5)
     rows = rows_of(args)
-    pictures = floats(rows[:64, KNOWN.index(name)])
+    pictures = floats(rows[:64, KNOWN.index(name)]).to(runtime.device())
     with torch.no_grad():
         network.remember(style.grams(features(pictures)))
     batches = training.Shuffled(args.scenes, args.batch, Lesson(rows, textured=0, photographed=0.25))
@@ -173,7 +173,7 @@ def told(pipe, samples, name):
 def fitted(model, batches, objective, args, name, optimiser=None):
     """Train, resuming where a checkpoint stands."""
     dials = dict(learning_rate=args.rate, optimiser=optimiser, ema=0.99, precision=args.precision, save_every=50)
-    return training.fit(model, batches, objective, args.steps, folder=args.folder / name, **dials)
+    return training.fit(model.to(runtime.device()), batches, objective, args.steps, folder=args.folder / name, **dials)
 
 
 # --- what is shipped ----------------------------------------------------------------------------------------

@@ -109,10 +109,15 @@ def objective(model, batch):
     return sum(losses.cross_entropy(each, answer) for each, answer in asked) + error
 
 
+def moved(batch):
+    """A batch on the device of the run."""
+    return {name: each.to(runtime.device()) for name, each in batch.items()}
+
+
 @torch.no_grad()
 def understood(model, lesson, count=1000):
     """The share of captions of the test split with every question answered rightly."""
-    batch = lesson(scenes.samples(count, "test", seed=SEED))
+    batch = moved(lesson(scenes.samples(count, "test", seed=SEED)))
     found = torch.stack([each.argmax(1) for each in answered(model, batch)[0]], 1)
     return (found == batch["answers"]).all(1).float().mean().item()
 
@@ -121,7 +126,7 @@ def understood(model, lesson, count=1000):
 def placed(model, lesson, count=1000):
     """The share of pairs of the test split with both on their side: name and colour told rightly at both middles."""
     pairs = scenes.samples(count, "test", seed=SEED, task="pair")
-    batch = lesson(pairs)
+    batch = moved(lesson(pairs))
     right = (answered(model, batch)[1] * batch["map"])[:, -OF_A_THING:] > 0  # the digits' signs are those of the truth
     things = [one.scene.things for one in map(composed, pairs)]
     there = [[right[k, :, int(SIDE * one.y), int(SIDE * one.x)].all() for one in of] for k, of in enumerate(things)]

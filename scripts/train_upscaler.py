@@ -207,7 +207,7 @@ def main():
     parser.add_argument("--folder", type=Path, default=Path("runs/upscaler"))
     args = parser.parse_args()
     torch.manual_seed(0)
-    vae, judge = models.load("text-to-image").vae, evaluation.load_parser()
+    vae, judge = models.load("text-to-image", dtype=torch.float32).vae, evaluation.load_parser()
     squares = Squares(**pictures_of(args, vae))
     model = models.load("upscaler", dtype=torch.float32) if args.go_on else models.Upscaler()
     model = model.to(runtime.device(), memory_format=torch.channels_last)

@@ -3,6 +3,7 @@
 import argparse
 import json
 import random
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -279,3 +280,29 @@ def test_a_lesson_of_the_autoencoder_teaches_the_encoder_both_halves_and_the_dec
     assert batch["pictures"].shape[-1] == train_autoencoder.CELL * batch["latents"].shape[-1]
     halves = model.quant_conv.weight.grad[: models.LATENT[0]].flatten(1).norm(dim=1)
     assert (halves > 0).all() and (model.decoder.conv_in.weight.grad.flatten(2).norm(dim=(0, 2)) > 0).all()
+
+
+def test_a_renewed_pipeline_has_the_new_decoder_and_the_encoder_that_others_were_taught_on(tmp_path, monkeypatch):
+    before, new = models.load("text-to-image", dtype=torch.float32), models.autoencoder()
+    for name in ("text-to-image", "tokenizer"):
+        shutil.copytree(models.folder_of(name), tmp_path / "models" / name)
+    monkeypatch.setenv("AIGC_DATA", str(tmp_path))
+    monkeypatch.setattr(train_text_to_image, "faithful", lambda vae: "9.99")
+    new.save_pretrained(tmp_path / "run" / "model")
+    run = dict(part="autoencoder", steps=7, batch=3, rate=0.001, optimiser="Muon", machine="a card", minutes=2)
+    (tmp_path / "run" / models.RECIPE).write_text(json.dumps([run]))
+    train_text_to_image.renew(tmp_path / "run")
+    after, half = models.load("text-to-image", dtype=torch.float32), new.half().float()
+    for made, wanted in (
+        (after.vae.encoder, before.vae.encoder),
+        (after.vae.quant_conv, before.vae.quant_conv),
+        (after.vae.decoder, half.decoder),
+        (after.vae.post_quant_conv, half.post_quant_conv),
+        (after.unet, before.unet),
+        (after.text_encoder, before.text_encoder),
+    ):
+        torch.testing.assert_close(dict(made.named_parameters()), dict(wanted.named_parameters()), rtol=0, atol=0)
+    first, *rest = models.recipe_of("text-to-image")
+    assert first == run | {"shipped": "decoder"} and all(one["part"] != "autoencoder" for one in rest)
+    told = "21 pictures and parts of pictures (7 × 3, Muon 0.001, 2 minutes on a card, the decoder alone shipped"
+    assert told in (models.folder_of("text-to-image") / "README.md").read_text(encoding="utf-8")

@@ -143,6 +143,14 @@ def test_denoising_draws_late_steps_in_proportion_to_their_number():
     assert share == pytest.approx(0.75, abs=0.03)  # the integral of 2t over [1/2, 1], three standard errors
 
 
+def test_a_draw_that_a_gpu_rounds_up_to_one_takes_the_last_step(task, monkeypatch):
+    z, text, schedule, generator = task
+    oracle = Oracle(z, schedule, "noise")
+    monkeypatch.setattr(torch, "rand", lambda count, **_: torch.ones(count))
+    losses.denoising(oracle, z, text, schedule, generator, "noise", late=1.5)
+    assert (oracle.t == schedule.T - 1).all()
+
+
 @pytest.mark.parametrize("late", [0, -1])
 def test_denoising_answers_a_senseless_law_of_steps(late, task):
     z, text, schedule, _ = task

@@ -62,7 +62,7 @@ class Exam:
     def drawn(self, pipe: Any, steps: int = 8, scale: float = 2.0) -> Answers:
         """What a pipeline, as it stands, answers: the same noise each time."""
         made = (sampling.words_to_pictures(pipe, some, steps, scale, seed=1000 * self.seed) for some in self.prompts)
-        return Answers(*made)
+        return Answers(*(pictures.cpu() for pictures in made))
 
     @torch.no_grad()
     def by_rule(self, pipe: Any) -> Answers:

@@ -187,7 +187,7 @@ class StyleJudge:
     """
 
     def __init__(self, recipe: Recipe, each: int = 12):
-        self.recipe, self.clip = recipe, models.load("clip")
+        self.recipe, self.clip = recipe, models.load("clip", dtype=torch.float32)
         drawn, labels = self._drawn(each, "train", seed=92)
         textures = self._textures(drawn)
         self.middle, self.spread = textures.mean(0), textures.std(0)
@@ -207,8 +207,9 @@ class StyleJudge:
     @torch.no_grad()
     def _textures(self, pictures: Tensor) -> Tensor:
         """The mean of what CLIP's eyes make of the patches, by `LAYER`: (B, width)."""
-        looked = (self.clip.vision_model(some, output_hidden_states=True) for some in pictures.split(128))
-        return torch.cat([seen.hidden_states[LAYER][:, 1:].mean(1) for seen in looked])
+        parts = pictures.to(self.clip.device).split(128)
+        looked = (self.clip.vision_model(some, output_hidden_states=True) for some in parts)
+        return torch.cat([seen.hidden_states[LAYER][:, 1:].mean(1) for seen in looked]).cpu()
 
     def _features(self, pictures: Tensor) -> Tensor:
         return F.normalize((self._textures(pictures) - self.middle) / self.spread, dim=1)

@@ -81,7 +81,7 @@ def _read(model: Any, pictures: Tensor, tokens: Tensor, pad: int) -> tuple[Tenso
     for seen, some in zip(pictures.split(64), tokens.split(64), strict=True):
         some = some.to(model.device)
         read = dict(decoder_input_ids=some[:, :-1], decoder_attention_mask=some[:, :-1] != pad)
-        logits = model(pixel_values=seen.to(model.device), **read).logits[:, 1:]
+        logits = model(pixel_values=seen.to(model.device), **read).logits[:, 1:].float()
         each.append(losses.surprise(logits, some[:, 2:], pad).cpu())
         right += ((logits.argmax(2) == some[:, 2:]) & (some[:, 2:] != pad)).sum().item()
     return torch.cat(each), right, (tokens[:, 2:] != pad).sum().item()

@@ -98,7 +98,8 @@ def objective(
     those that do not;  "vector" (B, D) of a picture in that style;  "focus" as `losses.denoising` has it.
     """
     even = torch.rand(len(batch["z"]), generator=generator, device=generator.device).to(batch["z"].device)
-    noisy = diffusion.noised(batch["z"], schedule, (schedule.T * even ** (1 / LATE)).long(), generator)
+    t = (schedule.T * even ** (1 / LATE)).long().clamp(max=schedule.T - 1)
+    noisy = diffusion.noised(batch["z"], schedule, t, generator)
     seen = {"image_embeds": [batch["vector"][:, None]]}
     with torch.no_grad():
         wanted = teacher(noisy.x_t, noisy.t, encoder_hidden_states=batch["told"]).sample

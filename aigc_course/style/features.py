@@ -70,9 +70,10 @@ def encoder_features(vae: nn.Module | None = None) -> Features:
 
     vae: an `AutoencoderKL`, None for that of `models.load("text-to-image")`.
     """
-    encoder = (vae or models.load("text-to-image").vae).encoder
+    encoder = (vae or models.load("text-to-image", dtype=torch.float32).vae).encoder
     stages = {"conv_in": encoder.conv_in} | {f"down_{k}": b for k, b in enumerate(encoder.down_blocks, start=1)}
-    return Features(stages).rescale(_drawings().to(next(encoder.parameters())))
+    some = next(encoder.parameters())
+    return Features(stages).to(some).rescale(_drawings().to(some))
 
 
 def random_features(seed: int = 0, widths: Sequence[int] = VGG) -> Features:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from aigc_course import losses, models
+from aigc_course import losses, models, runtime
 from aigc_course.style import adapter, redrawing
 from aigc_course.style.adaptive import Decoder, stylise
 from aigc_course.style.features import Features, encoder_features
@@ -45,18 +45,18 @@ def transfer(
         raise ValueError(f"no method called {method!r}; use one of: {', '.join(METHODS)}")
     if not 0 <= strength <= 1:
         raise ValueError(f"strength={strength}: choose it in [0, 1], where 0 leaves the content as it is")
-    shown = as_pictures(content)
+    shown = as_pictures(content).to(runtime.device())
     if isinstance(style, str):
         if method not in NAMED:
             raise ValueError(f"{method!r} needs a style picture, not {style!r}; names are for {', '.join(NAMED)}")
     else:
-        style = within(as_pictures(style, "style"), LONGEST)
+        style = within(as_pictures(style, "style"), LONGEST).to(runtime.device())
         count = max(len(style), len(shown))
         if {len(style), len(shown)} - {1, count}:
             raise ValueError(f"{len(style)} styles for {len(shown)} contents: give one for all, or one for each")
         style, shown = (each.expand(count, -1, -1, -1) for each in (style, shown))
     made = METHODS[method](shown, style, strength, **how) if strength else shown
-    return to_pil(made) if isinstance(content, Image.Image) else made
+    return to_pil(made) if isinstance(content, Image.Image) else made.to(content.device)
 
 
 # --- the models, loaded once --------------------------------------------------------------------------------
@@ -65,7 +65,7 @@ def transfer(
 @cache
 def pipeline() -> Any:
     """The denoiser and all that belongs to it."""
-    return models.load("text-to-image")
+    return models.load("text-to-image", dtype=torch.float32)
 
 
 @cache

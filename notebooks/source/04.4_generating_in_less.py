@@ -263,7 +263,7 @@ plotting.show_table(rows, ["overlap", "seam, of 255", "PSNR to the whole, dB", "
 
 # %% [markdown] lang="en"
 # A quarter takes nearly all of the seam away. Half costs more time, as shared pixels are decoded several times, and gains little. PSNR
-# hardly moves at all; look at why. The second picture has a grid (all show the same part); the third and fourth are the errors without and with overlap, eight times as
+# moves by little more than a decibel a time; look at why. The second picture has a grid (all show the same part); the third and fourth are the errors without and with overlap, eight times as
 # strong.
 
 # %%

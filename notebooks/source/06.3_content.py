@@ -66,8 +66,8 @@ rows = [[way, f"{int(one.told.sum())} of 6", one.shape, one.colour] for way, one
 plotting.show_table(rows, ["way", "as told", "shape, overlap", "colour, ΔE2000"])
 
 # %% [markdown] lang="en"
-# The judge is easily content: nearly any orange cat will do for it, whichever way it was drawn. Shape and colour are stricter. One noise helps, as it decides where and how the cat sits; shared attention
-# adds nothing to it here; pasting wins, above all in colour, which is no surprise, since it copies. Mixed actors are found out by every column.
+# The judge is easily content: nearly any orange cat will do for it, whichever way it was drawn. Shape and colour are stricter. One noise helps the shape, as it decides where and how the cat sits, and not the
+# colour; shared attention helps both; pasting wins, above all in colour, which is no surprise, since it copies. Mixed actors are found out by every column.
 
 # %%
 best = max((way for way in storyboard.WAYS), key=lambda way: found[way].shape - found[way].colour / 10)
