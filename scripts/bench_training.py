@@ -268,7 +268,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--samples", type=int, default=256, help=f"in each turn, after {WARM} steps that do not count")
-    parser.add_argument("--batches", type=int, nargs="+", default=[4, 32])
+    parser.add_argument("--batches", type=int, nargs="+", default=[4, 32, 64], help="64 is the recipe's")
     args = parser.parse_args()
     if args.samples < max(args.batches):
         parser.error(f"--samples {args.samples}: less than a step of {max(args.batches)}, so take more")
