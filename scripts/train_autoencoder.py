@@ -78,7 +78,8 @@ def measured(model, code, count=64):
     """Prints PSNR on the validation split: encoded and decoded, and from the true latent with noise on its look."""
     drawn = scenes.samples(count, "validation")
     pictures, what = pictures_of(drawn), models.meaning(drawn)
-    look, linear = code.encode(pictures), code.decode(code.encode(pictures))
+    look = code.encode(pictures)
+    linear = code.decode(look)
     pictures, what, look, linear = (x.to(runtime.device()) for x in (pictures, what, look, linear))
     with torch.no_grad():
         encoded = model.encode(pictures).latent_dist.mode()
