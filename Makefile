@@ -1,7 +1,8 @@
 # make lab         open the course in JupyterLab               (ARGS="--no-browser" is handed to Jupyter)
 # make test        everything that must hold: style, unit tests, stamps, every notebook
 # make notebooks   build and run the notebooks from notebooks/source
-# make models      train the shipped models again
+# make models      train the shipped models again, each stage once; two at a time, which is faster on two cores:
+#                  OMP_NUM_THREADS=1 make -j2 models
 # make evaluate    measure the shipped models; writes data/models/SCORES.md
 # make bench       run the benchmarks
 # make lock        write requirements.lock again, from the ranges in pyproject.toml
@@ -31,23 +32,26 @@ test: $(READY)
 notebooks: $(READY)
 	$(RUN) scripts/build_notebooks.py
 
-models: $(READY)
-	$(RUN) scripts/train_tokenizer.py
-	$(RUN) scripts/train_parser.py
-	$(RUN) scripts/train_autoencoder.py
-	$(RUN) scripts/train_text_encoder.py
-	$(RUN) scripts/train_text_to_image.py
-	$(RUN) scripts/train_upscaler.py
-	$(RUN) scripts/train_clip.py
-	$(RUN) scripts/train_lm.py
-	$(RUN) scripts/train_captioner.py
-	$(RUN) scripts/train_newcomers.py
-	$(RUN) scripts/train_loras.py
-	$(RUN) scripts/train_new_thing.py
-	$(RUN) scripts/train_mockups.py
-	$(RUN) scripts/train_style.py
-	$(RUN) scripts/train_composer.py
-	$(RUN) scripts/train_diagrams.py
+# A stage that is done leaves runs/made/<stage>: remove that file to have it trained anew, touch it to skip it.
+# One that was stopped goes on from its checkpoint; runs/made/log says when each ran.  Each names those that it starts from.
+MADE = runs/made
+STAGES = tokenizer parser autoencoder text_encoder text_to_image upscaler clip lm captioner newcomers loras new_thing \
+    mockups style composer diagrams
+
+models: $(STAGES:%=$(MADE)/%)
+
+$(STAGES:%=$(MADE)/%): $(MADE)/%: | $(READY)
+	@mkdir -p $(MADE) && date "+%F %T  $* begins" >> $(MADE)/log
+	$(RUN) scripts/train_$*.py
+	@date "+%F %T  $* is done" >> $(MADE)/log && touch $@
+
+$(MADE)/text_encoder $(MADE)/clip $(MADE)/lm: | $(MADE)/tokenizer
+$(MADE)/text_to_image: | $(MADE)/autoencoder $(MADE)/text_encoder
+$(MADE)/upscaler $(MADE)/newcomers $(MADE)/mockups: | $(MADE)/text_to_image $(MADE)/parser
+$(MADE)/captioner: | $(MADE)/clip $(MADE)/lm
+$(MADE)/loras $(MADE)/new_thing: | $(MADE)/newcomers
+$(MADE)/style: | $(MADE)/newcomers $(MADE)/clip
+$(MADE)/diagrams: | $(MADE)/lm
 
 evaluate: $(READY)
 	$(RUN) scripts/evaluate.py

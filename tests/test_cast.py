@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import eyes
 import pytest
@@ -115,13 +114,6 @@ def test_the_upscaler_is_better_than_lanczos_and_leaves_no_seam(pipe):
         assert (ours["PSNR"] - theirs["PSNR"]).mean() > 0.5, f"no better than Lanczos on {given} pictures"
         assert ours["edges"].mean() > theirs["edges"].mean()
     assert evaluation.seam(model, scenes.pictures(scenes.samples(1, "test"), models.PICTURE)).max() < 1
-
-
-def test_the_recipes_are_where_the_makefile_calls_them():
-    made = Path(__file__).parents[1] / "Makefile"
-    for script in (Path(__file__).parents[1] / "scripts").glob("train_*.py"):
-        script = script.name
-        assert f"scripts/{script}" in made.read_text() and (made.parent / "scripts" / script).is_file()
 
 
 def test_the_text_encoder_is_asked_for_what_a_caption_says_and_not_for_what_it_leaves_out():

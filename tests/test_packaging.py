@@ -244,6 +244,11 @@ def asked(clone: Path) -> list[str]:
     return (clone / "log").read_text(encoding="utf-8").splitlines()
 
 
+def trained(clone: Path) -> list[str]:
+    """The stages of `make models` that ran, in order."""
+    return [line[len("scripts/train_") : -len(".py")] for line in asked(clone) if line.startswith("scripts/train_")]
+
+
 def complaint(run: subprocess.CompletedProcess) -> str:
     """What a failing make says beside its own closing line."""
     assert run.returncode != 0
@@ -285,8 +290,31 @@ def test_make_test_runs_the_style_the_unit_tests_the_stamps_and_every_notebook(c
 @needs_make
 def test_make_models_trains_each_model_that_has_a_script(clone: Path):
     assert make(clone, "models").returncode == 0
-    trained = [line for line in asked(clone) if line.startswith("scripts/train_")]
-    assert sorted(trained) == [f"scripts/{path.name}" for path in sorted((ROOT / "scripts").glob("train_*.py"))]
+    scripts = (ROOT / "scripts").glob("train_*.py")
+    assert sorted(trained(clone)) == sorted(path.stem.removeprefix("train_") for path in scripts)
+
+
+@needs_make
+def test_make_models_goes_on_at_the_stage_that_broke_off_and_does_none_twice(clone: Path):
+    (clone / "failing").write_text("scripts/train_clip.py", encoding="utf-8")
+    assert make(clone, "models").returncode != 0
+    (clone / "failing").unlink()
+    assert make(clone, "models").returncode == 0
+    order = trained(clone)
+    assert {stage for stage in order if order.count(stage) > 1} == {"clip"}
+    assert make(clone, "models").returncode == 0
+    assert trained(clone) == order
+    (clone / "runs/made/lm").unlink()
+    assert make(clone, "models").returncode == 0
+    assert trained(clone) == [*order, "lm"]
+
+
+@needs_make
+@pytest.mark.parametrize("stage, after", [("text_to_image", "autoencoder"), ("captioner", "clip"), ("loras", "parser")])
+def test_a_stage_that_is_asked_for_alone_brings_those_that_it_starts_from(clone: Path, stage: str, after: str):
+    assert make(clone, f"runs/made/{stage}").returncode == 0
+    order = trained(clone)
+    assert order[-1] == stage and after in order and "composer" not in order
 
 
 @needs_make

@@ -94,9 +94,9 @@ def shot(visit, name):
     page.evaluate("() => document.activeElement.blur()")
     image = Image.open(io.BytesIO(studio.screenshot())).convert("RGB")
     page.set_viewport_size({"width": 1200, "height": 900})
-    small = image.resize((640, round(640 * image.height / image.width)), Image.Resampling.LANCZOS)
-    file = Path(os.environ.get("SHOTS", visit.folder.parent)) / f"{name}.png"
-    small.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(file, optimize=True)
+    small = image.resize((960, round(960 * image.height / image.width)), Image.Resampling.LANCZOS)
+    file = Path(os.environ.get("SHOTS", visit.folder.parent)) / f"{name}.webp"
+    small.save(file, quality=80, method=6)
     assert file.stat().st_size <= FRUGAL
     return np.asarray(image).mean()
 
