@@ -68,6 +68,17 @@ class Schedule:
         return self.abar.to(t.device)[t]
 
 
+def random_steps(schedule: Schedule, count: int, generator: torch.Generator, late: float = 1.0) -> Tensor:
+    """Steps to learn from, t = T u^(1/late) with u even in [0, 1): late 1 draws all alike, 2 in proportion to t.
+
+    Large steps are those of much noise.  (count,) whole numbers on the generator's device.
+    """
+    if late <= 0:
+        raise ValueError(f"late={late}: choose a number above 0; 1 draws every step alike")
+    even = torch.rand(count, generator=generator, device=generator.device)
+    return (schedule.T * even ** (1 / late)).long().clamp(max=schedule.T - 1)  # a GPU may round a power up to 1
+
+
 @dataclass(frozen=True, eq=False)
 class Noised:
     """What travels from the path to a loss: the noisy picture, its step, and the two that were mixed."""

@@ -305,21 +305,21 @@ def _filled(model: nn.Module, path: str, rank: int, alpha: float, tensors: dict[
     """A change with the A and B of a file, if they fit its layer."""
     layer = dict(model.named_modules()).get(path)
     if not _sides(layer):
-        raise ValueError(f"this LoRA changes {path}, which {_stranger(model)}")
+        raise ValueError(f"this LoRA changes {path}: {_stranger(model, 'that layer')}")
     change = LowRank(layer, rank, alpha, torch.Generator(layer.weight.device))
     for part in "AB":
         weight, given = getattr(change, part).weight, tensors[f"{path}.lora_{part}.weight"]
         if weight.shape != given.shape:
             raise ValueError(
                 f"this LoRA's {part} at {path} is {tuple(given.shape)} and not {tuple(weight.shape)}, "
-                f"so the layer it was trained beside {_stranger(model)}"
+                f"so {_stranger(model, 'the layer that it was trained beside')}"
             )
         weight.data.copy_(given)
     return change
 
 
-def _stranger(model: nn.Module) -> str:
-    return f"this {type(model).__name__} does not have: load it into the model that it was trained on"
+def _stranger(model: nn.Module, what: str) -> str:
+    return f"this {type(model).__name__} does not have {what}; load the LoRA into the model that it was trained on"
 
 
 # --- bytes --------------------------------------------------------------------------------------------------

@@ -67,14 +67,11 @@ def denoising(
     Ho et al. 2020, algorithm 1, weighted as in `min_snr_weight` (gamma None: not weighted).
     z: (B, C, h, w) clean latents;  text: (B, L, D) states of the text encoder;  the answer is `.sample`;
     focus: (B, 1 or C, h, w), how much each place, or each of its channels, counts, or None for all alike;
-    late: how steps are drawn, t = T u^(1/late): 1 evenly, 2 in proportion to t, most where there is much noise.
+    late: how steps are drawn, see `diffusion.random_steps`.
     """
-    if late <= 0:
-        raise ValueError(f"late={late}: choose a number above 0; 1 draws every step alike")
     if prediction not in TARGETS:
         raise ValueError(f"the model predicts {prediction!r}? use one of {', '.join(map(repr, TARGETS))}")
-    even = torch.rand(len(z), generator=generator, device=generator.device).to(z.device)
-    t = (schedule.T * even ** (1 / late)).long().clamp(max=schedule.T - 1)  # a GPU may round a power up to 1
+    t = diffusion.random_steps(schedule, len(z), generator, late).to(z.device)
     noisy, abar = diffusion.noised(z, schedule, t, generator), schedule.at(t)
     guess = model(noisy.x_t, t, encoder_hidden_states=text).sample
     weight = None if gamma is None else min_snr_weight(abar, gamma, prediction)

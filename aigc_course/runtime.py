@@ -153,7 +153,7 @@ def summary() -> str:
     place = "cpu" if device().type == "cpu" else torch.cuda.get_device_name()
     parts = [
         f"{budget()} budget",
-        f"{place}, {threads()} threads",
+        f"{place}, {threads()} thread{'s' * (threads() > 1)}",
         str(dtype()).removeprefix("torch."),
         f"torch {torch.__version__.split('+')[0]}",
         "offline" if offline() else "online",

@@ -46,6 +46,12 @@ what a fresh caption of the grammar reaches against the same five references.
 | | above entropy | exact | BLEU-4 ÷ grammar | CIDEr-D ÷ grammar |
 |---|---|---|---|---|
 {rows}
+
+**Fails** mostly on the name of a thing, and more on compositions that training never saw. It tells of every picture as
+if it were of its world: things, colours and styles that it has not learnt it calls by names that it has. Below,
+held-out compositions and what it wrongly said of them.
+
+![Pictures and the captions in which some fact is wrong](../../sheets/captioner.png)
 """  # noqa: E501
 
 

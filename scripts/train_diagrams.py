@@ -22,7 +22,7 @@ print(applications.write_diagrams(models.load("diagrams"), applications.diagram_
 | | |
 |---|---|
 | class | `GPT2LMHeadModel`, {layers} layers of {width}, {parameters:,} numbers in half precision |
-| begins as | the first {layers} layers of `lm`, which writes captions; words, and places after the {known}th, are new |
+| begins as | the first {layers} layers of `lm`, which writes captions; words, and places after {known}, are new |
 | data | {scenes:,} processes at random (`applications.random_processes`) of 2 to {boxes} boxes, half of them Chinese |
 | training | {steps:,} steps of {batch}, Muon, {precision}, {minutes:.0f} minutes, last loss {loss:.3f} nats a token |
 | remade by | `python scripts/train_diagrams.py`, after `train_lm.py` |

@@ -32,6 +32,9 @@ who knows the grammar and the odds of every scene (`scenes.surprise`):
 | language | model | grammar | above it |
 |---|---|---|---|
 {rows}
+
+**Fails** on all that is no caption of this world: other words are cut into bytes, and whatever the beginning is, it
+goes on as a caption would. It knows no picture: what it writes is likely, not true.
 """
 
 

@@ -38,7 +38,7 @@ Or `lora.load(pipe.unet, "data/models/lora-{name}", "{name}")`.
 | changes | layers whose names end in {ends}; rank {rank}, α = {rank}; {parameters:,} numbers in half precision |
 | trained on | {count:,} drawings of training scenes, captions by `scenes.new_caption` in two languages |
 | training | {runs} |
-| remade by | `python scripts/train_loras.py {name}`, after `train_text_to_image.py`; it fits no other denoiser |
+| remade by | `python scripts/train_loras.py {name}`, after `train_text_to_image.py`; its defaults may differ; it fits no other denoiser |
 | licence | code Apache-2.0, weights CC BY 4.0 |
 
 Judged by `evaluation.load_newcomers()` on {asked} prompts of the validation split, {look} steps and guidance 2, with
@@ -46,7 +46,7 @@ Judged by `evaluation.load_newcomers()` on {asked} prompts of the validation spl
 
 **Fails**: it has no switch but its strength: at full strength, prompts that do not name what is new are drawn
 differently too.
-"""
+"""  # noqa: E501
 
 
 def teach(pipe, name, args):

@@ -29,7 +29,7 @@ Or `lora.load(pipe.unet, "data/models/lora-mockup", "mockup")`.
 | changes | layers whose names end in {ends}; rank {rank}, α = {rank}; {parameters:,} numbers in half precision |
 | trained on | {count:,} drawings of the family `scenes.MOCKUPS`, training split, told in two languages |
 | training | {runs} |
-| remade by | `python scripts/train_mockups.py`, after `train_text_to_image.py`; it fits no other denoiser |
+| remade by | `python scripts/train_mockups.py`, after `train_text_to_image.py`; its defaults may differ; it fits no other denoiser |
 | licence | code Apache-2.0, weights CC BY 4.0 |
 
 Judged by `applications.judge_pages`, a rule on pixels, on {asked} layouts that were never trained on, {look} steps,
@@ -41,7 +41,7 @@ guidance 2, with 95 % intervals of the bootstrap:
 
 **Fails** on what its family does not have: other parts, two panels, more than three buttons.  Parts of a page that
 differ in colour sometimes swap or mix them.
-"""
+"""  # noqa: E501
 
 
 def teach(pipe, args):

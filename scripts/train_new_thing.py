@@ -31,11 +31,18 @@ pipe("a large {token} in the snow, ink style", guidance_scale=2.0).images[0]
 | changes | one row of the text encoder's table; layers whose names end in {ends}; rank {rank}, α = {rank}; {parameters:,} numbers in half precision |
 | trained on | six pictures, each moved {copies} times by up to 16 pixels; and {remember:,} pictures of training scenes that the model itself painted before the lesson (prior preservation) |
 | training | {runs}; in each step {prior} of the model's own pictures beside |
-| remade by | `python scripts/train_new_thing.py {name}`, after `train_text_to_image.py`; it fits no other denoiser |
+| remade by | `python scripts/train_new_thing.py {name}`, after `train_text_to_image.py`; its defaults may differ; it fits no other denoiser |
 | licence | code Apache-2.0, weights CC BY 4.0 |
 
 Judged by `evaluation.load_newcomers()` and the parser, in two places and three styles that none of the six has, {seeds}
 seeds of 12 pictures, 8 steps, guidance 1.5, with 95 % intervals over seeds: {found}.
+
+*Thing*: the judge sees this thing; *control*: it sees the other new thing, which was never taught; *place*, *style*:
+as asked; *all*: thing, place and style; *suite*: the six tasks of `evaluation.questions`, of the world's own things,
+after the lesson; *turned*: how many of those things have become the new one.
+
+**Fails** where *thing* falls short of 1: six pictures of one style teach colour and rough shape sooner than a face or
+an outline, and in other styles the thing may come out as a patch of its colours.
 """  # noqa: E501
 
 

@@ -26,6 +26,9 @@ Its own error, on {count:,} fresh drawings each, and on the same after the autoe
 Trained by `python scripts/train_newcomers.py` for {steps:,} steps of {batch} fresh drawings ({minutes:.0f} min), an
 eighth of them through the autoencoder, with blur and noise; after `train_parser.py` and `train_text_to_image.py`.
 
+**Fails** most where a style leaves little of a shape: see names in woodcut and sepia, the more so after the
+autoencoder.
+
 Licence: CC BY 4.0.
 """
 

@@ -23,8 +23,13 @@ background and the style.  A small convolutional detector with {parameters:,} pa
 |{rules}
 {rows}
 
-Trained by `python scripts/train_parser.py` for {steps:,} steps of {batch} fresh drawings ({minutes:.0f} minutes), with
-light blur and noise, on scenes of every split but test, of a seed that no generator saw.
+Trained by `python scripts/train_parser.py --steps {steps} --batch {batch}` on fresh drawings ({minutes:.0f} minutes,
+{machine}), with light blur and noise, on scenes of every split but test, of a seed that no generator saw.
+
+**Fails** on small or blurred things, where many things hide the place behind them, and on anything that is not of this
+world: it has an answer to every picture. Below, fresh drawings of the test split with what it misreads in them.
+
+![Drawings that the judge misreads, and in what](../../sheets/parser.png)
 
 Licence: CC BY 4.0.
 """
@@ -58,6 +63,7 @@ def card(judge, args, names, rows, minutes):
     """The parser's README."""
     parameters = sum(p.numel() for p in judge.parameters())
     head = dict(names=" | ".join(names), rules="---|" * (len(names) + 1), rows=rows, minutes=minutes)
+    head["machine"] = runtime.summary().split(" · ")[1]
     return CARD.format(parameters=parameters, count=args.count, steps=args.steps, batch=args.batch, **head)
 
 

@@ -247,7 +247,7 @@ pipe("a large red house in a meadow", ip_adapter_image=picture, guidance_scale=2
 | objective | to guess from the picture, and from words without style, what the denoiser itself guesses from words that tell the style: the denoiser is the teacher.  Ye et al. let the adapter guess the noise; but a noisy latent betrays its own style, so that it need hardly look at the picture |
 | data | {scenes:,} training scenes in eight styles, six in ten latents in plain style whatever style is asked for; captions in two languages; the style shown by a picture of another scene; one in ten without words and picture, for guidance |
 | training | {runs} |
-| remade by | `python scripts/train_style.py adapter`, after `train_text_to_image.py` and `train_clip.py` |
+| remade by | `python scripts/train_style.py adapter`, after `train_text_to_image.py` and `train_clip.py`; its defaults may differ from the run above |
 | licence | code Apache-2.0, weights CC BY 4.0 |
 
 Judged by `evaluation.load_parser()`, which had no part in training, on {asked} test contents, redrawn

@@ -3,6 +3,7 @@
 import argparse
 import json
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -114,6 +115,21 @@ def test_the_upscaler_is_better_than_lanczos_and_leaves_no_seam(pipe):
         assert (ours["PSNR"] - theirs["PSNR"]).mean() > 0.5, f"no better than Lanczos on {given} pictures"
         assert ours["edges"].mean() > theirs["edges"].mean()
     assert evaluation.seam(model, scenes.pictures(scenes.samples(1, "test"), models.PICTURE)).max() < 1
+
+
+CARDS = sorted((runtime.data_dir() / "models").glob("*/README.md"))
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.parent.name)
+def test_a_card_tells_how_the_model_is_remade_where_it_fails_and_what_one_may_do_with_it(card):
+    told = card.read_text(encoding="utf-8")
+    assert re.search("licence", told, re.IGNORECASE)
+    for script in re.findall(r"\btrain_\w+\.py", told):
+        assert (runtime.data_dir().parent / "scripts" / script).is_file()
+    for picture in re.findall(r"!\[.+\]\((.+)\)", told):
+        assert (card.parent / picture).is_file()
+    if card.parent.name != "tokenizer":  # which loses nothing
+        assert "\n**Fails**" in told and "train_" in told
 
 
 def test_the_text_encoder_is_asked_for_what_a_caption_says_and_not_for_what_it_leaves_out():

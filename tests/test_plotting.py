@@ -375,6 +375,53 @@ def test_names_of_curves_keep_apart_in_order_and_move_no_further_than_needed():
     assert curves.spread([0, 11, 12], 10) == pytest.approx([-2.33, 7.67, 17.67], abs=0.01)  # a block moves down
 
 
+def axes_of(monkeypatch, *arguments, **named):
+    """The axes of a chart, before they become a picture."""
+    monkeypatch.setattr(curves, "finish", lambda canvas, alt: canvas)
+    return plotting.show_curves(*arguments, **named).axes[0]
+
+
+@pytest.mark.parametrize(
+    ("x", "ticks"),
+    [
+        ([1, 2, 4, 8], [1, 2, 4, 8]),
+        ([0.1, 0.5, 0.25], [0.1, 0.25, 0.5]),
+        ([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], [0, 2, 4, 6, 8, 10]),
+        ([1, 2, 64], [0, 15, 30, 45, 60]),
+    ],
+)
+def test_a_chart_is_ticked_where_it_was_measured_or_at_whole_numbers(monkeypatch, x, ticks):
+    axes = axes_of(monkeypatch, {"a": x}, x)
+    low, high = min(x), max(x)
+    assert [tick for tick in axes.get_xticks() if low - 1 <= tick <= high] == ticks
+
+
+@pytest.mark.parametrize(("values", "plain"), [([8, 0.14], True), ([1.5, 3.5], True), ([1e-6, 1], False)])
+def test_a_logarithmic_axis_of_few_decades_tells_plain_numbers(monkeypatch, values, plain):
+    axes = axes_of(monkeypatch, {"a": values}, logy=True)
+    low, high = axes.get_ylim()
+    told = [text.get_text() for text in axes.get_yticklabels() if low <= text.get_position()[1] <= high]
+    assert len(told) >= 3 and all(("10^" not in text) == plain for text in told)
+
+
+def test_a_curve_that_later_ones_cover_is_seen_beneath_them():
+    def seen(**values):
+        chart = np.asarray(plotting.show_curves(values).image)[:, :700]  # without the names on the right
+        colours = [np.round(255 * np.array(to_rgb(figure.SERIES[i]))) for i in range(len(values))]
+        return [(chart == colour).all(-1).sum() for colour in colours]
+
+    assert min(seen(a=[1, 2, 3, 4], b=[1, 2, 3, 4], c=[1, 2, 3.001, 1])) > 500
+    apart, close = seen(a=[1, 2, 3, 4], b=[4, 3, 2, 1])
+    assert apart == pytest.approx(close, rel=0.1)
+
+
+def test_the_palest_shade_of_signed_values_is_zero():
+    heat = np.asarray(plotting.show_heatmap([[-0.1, 0.0, 0.9]], ["a"], ["minus", "zero", "plus"]).image).astype(int)
+    minus, zero, plus = (tuple(heat[-36, -68 - 92 * k].tolist()) for k in (2, 1, 0))
+    assert zero == pytest.approx((244, 241, 234), abs=2) and minus[0] > minus[2] and plus[2] > plus[0]
+    assert sum(zero) > sum(minus) > sum(plus)
+
+
 def test_a_matrix_that_does_not_fit_its_names_is_refused():
     with pytest.raises(ValueError, match=r"\(2, 2\).*3 row names"):
         plotting.show_heatmap(np.eye(2), list("abc"), list("ab"))

@@ -164,8 +164,9 @@ def test_the_summary_is_one_line_that_names_budget_device_and_version(monkeypatc
     monkeypatch.delenv("AIGC_ONLINE", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     version = torch.__version__.split("+")[0]
-    expected = f"laptop budget · cpu, {runtime.threads()} threads · float32 · torch {version} · offline"
-    assert runtime.summary() == expected
+    for count, told in ((1, "1 thread"), (2, "2 threads")):
+        monkeypatch.setattr(torch, "get_num_threads", lambda count=count: count)
+        assert runtime.summary() == f"laptop budget · cpu, {told} · float32 · torch {version} · offline"
 
 
 def test_the_stopwatch_runs_inside_its_block_and_stands_still_after():

@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, FormatStrFormatter, Locator, LogLocator, MaxNLocator, NullLocator
 
 from aigc_course.plotting import letters
 from aigc_course.plotting.figure import CARD, INK, MUTED, RULE, SERIES, Canvas, Figure, finish, page
 
 SHARPNESS = 2
 NAME = 12  # letter size of the names of curves
+WIDTH = 1.8  # of a curve; one that later curves cover is wider
 SHADES = LinearSegmentedColormap.from_list("shades", ["#f4f1ea", "#bcd3e6", "#6d9dc5", "#2f5f94", "#1d3a63"])
+SIGNED = LinearSegmentedColormap.from_list("signed", ["#a5562a", "#e3b48b", "#f4f1ea", "#8fb4d6", "#2f5f94"])
 
 
 def show_curves(
@@ -36,11 +38,12 @@ def show_curves(
     names = [letters.wrap(letters.label(name, i), 200, NAME, most=1)[0] for i, name in enumerate(values, 1)]
     canvas = page(640, 300, SHARPNESS)
     axes = _axes(canvas, max(letters.width(name, NAME) for name in names), xlabel, ylabel)
-    for colour, name in zip(_colours(len(values)), values, strict=True):
-        axes.plot(places[name], values[name], color=colour, linewidth=1.8, solid_capstyle="round")
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=x is None))
+    widths = _widths([np.log(each) if logy else each for each in values.values()])
+    for colour, width, name in zip(_colours(len(values)), widths, values, strict=True):
+        axes.plot(places[name], values[name], color=colour, linewidth=width, solid_capstyle="round")
+    axes.xaxis.set_major_locator(_ticks(np.unique(np.concatenate(list(places.values())))))
     if logy:
-        axes.set_yscale("log")
+        _plain_decades(axes)
     else:
         axes.yaxis.set_major_locator(MaxNLocator(5))
     _name_ends(axes, names, [each[np.isfinite(each)][-1] for each in values.values()])
@@ -62,11 +65,41 @@ def _numbers(name: str, values, logy: bool = False) -> np.ndarray:
 
 def _places(name: str, values: np.ndarray, x) -> np.ndarray:
     if x is None:
-        return np.arange(len(values))
+        return np.arange(len(values), dtype=float)
     places = _numbers("x", x)
     if len(places) != len(values):
         raise ValueError(f"curve {name!r} has {len(values)} values for {len(places)} places x; give as many of each")
     return places
+
+
+def _ticks(places: np.ndarray) -> Locator:
+    """At the places themselves where they are few and apart; else at round numbers, whole ones among whole places."""
+    apart = np.diff(places).min(initial=np.inf) >= np.ptp(places) / 14
+    if len(places) <= 8 and apart:
+        return FixedLocator(places)
+    return MaxNLocator(6, integer=bool((places % 1 == 0).all()))
+
+
+def _plain_decades(axes: Axes) -> None:
+    """A logarithmic scale: 1, 2, 5, 10 where it spans few decades, and powers of ten where many."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    if high / low < 1000:
+        narrow = high / low < 5
+        axes.yaxis.set_major_locator(MaxNLocator(4) if narrow else LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+        axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _widths(heights: Sequence[np.ndarray]) -> list[float]:
+    """One width for each curve, wider where later curves lie on it, so that it is seen beneath them."""
+    near = np.ptp(np.concatenate([each[np.isfinite(each)] for each in heights])) / 100
+
+    def covers(lower, upper):
+        common = slice(min(len(lower), len(upper)))
+        return np.mean(np.abs(lower[common] - upper[common]) <= near) >= 0.5
+
+    return [WIDTH + 2.6 * sum(covers(each, later) for later in heights[i + 1 :]) for i, each in enumerate(heights)]
 
 
 def _colours(count: int) -> list[str]:
@@ -155,7 +188,11 @@ def _shown(names: Sequence[str]) -> list[str]:
 
 def _shade(axes: Axes, matrix: np.ndarray, rows, columns, tilt: bool, numbers: bool) -> None:
     low, high = matrix.min(), matrix.max()
-    axes.imshow(matrix, cmap=SHADES, vmin=low, vmax=high if high > low else low + 1, aspect="auto")
+    shades, dark = SHADES, low + 0.55 * (high - low)
+    if low < 0 < high:  # palest at zero, dark at both ends
+        shades, high = SIGNED, abs(matrix).max()
+        low, dark = -high, 0.7 * high
+    axes.imshow(matrix, cmap=shades, vmin=low, vmax=high if high > low else low + 1, aspect="auto")
     axes.spines[:].set_visible(False)
     axes.set_xticks(np.arange(len(columns) + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(len(rows) + 1) - 0.5, minor=True)
@@ -167,7 +204,7 @@ def _shade(axes: Axes, matrix: np.ndarray, rows, columns, tilt: bool, numbers: b
     )
     axes.set_yticks(range(len(rows)), _shown(rows), font=letters.font("".join(_shown(rows)), 11), color=INK)
     for (r, c), value in np.ndenumerate(matrix) if numbers else ():
-        colour = "white" if value > low + 0.55 * (high - low) else INK
+        colour = "white" if (abs(value) if shades is SIGNED else value) > dark else INK
         number = f"{value:.3g}"
         axes.text(c, r, number, ha="center", va="center", color=colour, font=letters.font(number, 11))
 

@@ -13,7 +13,7 @@ from aigc_course.plotting import letters
 from aigc_course.plotting.figure import CARD, INK, MUTED, Canvas, Figure, finish, page
 
 PAD, GAP, ARROW = 14, 8, 30
-TITLE = 11  # pixels
+TITLE, LINES = 11, 5  # pixels; lines under a picture at most
 WIDE, WIDEST = (
     900,
     1120,
@@ -142,7 +142,7 @@ class _Grid:
     def __post_init__(self):
         count, self.high, self.wide, _ = self.pixels.shape
         shown = [letters.label(title, i) for i, title in enumerate(self.titles, 1)]
-        self.lines = [letters.wrap(title, self.wide, TITLE) for title in shown] or [[]] * count
+        self.lines = [letters.wrap(title, self.wide, TITLE, most=LINES) for title in shown] or [[]] * count
         rows = [self.lines[start : start + self.columns] for start in range(0, count, self.columns)]
         self.under = [letters.height(max(map(len, row)), TITLE) + 3 for row in rows]  # room for each row's titles
         self.tops = [PAD + sum(self.under[:r]) + r * (self.high + GAP) for r in range(len(rows))]

@@ -97,8 +97,7 @@ def objective(
     batch: "z" latents in any style;  "told" states of words that tell the wanted style, for the teacher;  "text" of
     those that do not;  "vector" (B, D) of a picture in that style;  "focus" as `losses.denoising` has it.
     """
-    even = torch.rand(len(batch["z"]), generator=generator, device=generator.device).to(batch["z"].device)
-    t = (schedule.T * even ** (1 / LATE)).long().clamp(max=schedule.T - 1)
+    t = diffusion.random_steps(schedule, len(batch["z"]), generator, LATE).to(batch["z"].device)
     noisy = diffusion.noised(batch["z"], schedule, t, generator)
     seen = {"image_embeds": [batch["vector"][:, None]]}
     with torch.no_grad():

@@ -6,7 +6,7 @@
 # a decoder turns the end of the walk into pixels. At the end you run every part by hand, and your own loop gives
 # the same picture as the library's.
 #
-# **Needs:** this repository and two processor cores. The last cell prints the seconds and the memory it took.
+# **Needs:** this repository and two processor cores. The last cell prints the memory it took.
 
 # %% [markdown] lang="en"
 # We import the rooms of the course's package by name. The line below says on what this notebook runs.
@@ -43,8 +43,8 @@ torch.testing.assert_close(again[0], pictures[1], atol=1e-4, rtol=0)
 print("seed 2, drawn again: the same picture")
 
 # %% [markdown] lang="en"
-# The model knows a small world of its own, every word of which is drawn by the package `scenes`. This is the whole
-# vocabulary.
+# The model knows a small world of its own, every word of which is drawn by the package `scenes`. These are all its
+# things, colours, places and styles.
 
 # %%
 rows = [("things", scenes.THINGS), ("colours", scenes.COLOURS), ("places", scenes.BACKGROUNDS), ("styles", scenes.STYLES)]
@@ -52,12 +52,14 @@ plotting.show_table([(what, len(words), ", ".join(words)) for what, words in row
 
 # %% [markdown] lang="en"
 # Sizes (small, large), counts (one to four) and relations (left of, right of, above, below) come on top. Now one
-# sentence in every style the model was taught. Look at how the sea stays and the hand changes.
+# sentence in every style the model was taught; the first is printed in full. Look at how the sea stays and the hand
+# changes.
 
 # %%
 styles = scenes.STYLES
 asked = [scenes.caption(scenes.Facts((scenes.Group(1, "large", "blue", "boat"),), None, "sea", style), random.Random(4)) for style in styles]
-plotting.show_images(sampling.words_to_pictures(pipe, asked, seed=5), asked, columns=4, scale=0.55)
+print(asked[0])
+plotting.show_images(sampling.words_to_pictures(pipe, asked, seed=5), styles, columns=4, alt="; ".join(asked), scale=0.55)
 
 # %% [markdown] lang="en"
 # The same words in Chinese end in the same place: one tokenizer and one text encoder read both languages. Each
@@ -66,13 +68,13 @@ plotting.show_images(sampling.words_to_pictures(pipe, asked, seed=5), asked, col
 # %%
 pairs = [("a yellow star at night", "一颗黄色的星星，在夜空下"), ("a red flower in the desert", "一朵红色的花，在沙漠里")]
 both = [text for pair in pairs for text in pair]
-plotting.show_images(sampling.words_to_pictures(pipe, both, seed=[2, 2, 6, 6]), ["English", "Chinese"] * 2, columns=4, alt="; ".join(both), scale=0.6)
+plotting.show_images(sampling.words_to_pictures(pipe, both, seed=[2, 2, 6, 6]), ["English", "Chinese"] * 2, columns=2, alt="; ".join(both), scale=0.6)
 
 # %% [markdown] lang="en"
 # ## What is inside?
 #
-# Four parts, each a network or a rule that we can call on its own. Three were trained; the scheduler is only
-# arithmetic.
+# Four parts, each of which we can call on its own. Three are trained networks; the tokenizer is a table of pieces. A
+# scheduler, which is only arithmetic, says how the denoiser walks its 25 steps.
 
 # %%
 inside = """
@@ -87,7 +89,7 @@ flowchart LR
 plotting.show_diagram(inside, "Prompt to tokenizer to text encoder to denoiser; a seed gives the denoiser its noise; after 25 steps the decoder makes the picture.")
 
 # %% [markdown] lang="en"
-# How large is each part? The table counts the numbers that training set.
+# How large is each network? The table counts the numbers that training set.
 
 # %%
 parts = {"text encoder": pipe.text_encoder, "denoiser": pipe.unet, "autoencoder": pipe.vae}
@@ -104,8 +106,8 @@ print(list(zip(pipe.tokenizer.convert_ids_to_tokens(ids), ids, strict=True)))
 
 # %% [markdown] lang="en"
 # The text encoder turns each piece into a vector that also knows the pieces before it. The sentence is padded to the
-# length that the encoder reads. Even the padding works: the first thing of a sentence is told too early where it will
-# stand, so this encoder was trained to say it again at the very end.
+# length that the encoder reads. Even the padding does work. The encoder reads from left to right, so at the first
+# thing it cannot know yet where that will stand; it was trained to repeat it on the padding, when all has been read.
 
 # %%
 text = sampling.encode_words(pipe, [prompt])
@@ -213,9 +215,9 @@ plotting.show_images(pulled, [f"w = {w:g}" for w in scales], columns=5, alt="A p
 # %% [markdown] lang="en"
 # ## Where it fails
 #
-# A small model has small powers, and we look at them. Counting, sides and who has which colour are three of the six tasks
-# of the GenEval benchmark (Ghosh et al. 2023), at which large models err for long. Look whether all of it is right, and
-# at the shapes.
+# A small model has small powers, and we look at them. Counting, sides and who has which colour are three of the six
+# tasks of the GenEval benchmark (Ghosh et al. 2023), at which even large models long failed. Check whether all is
+# right, and look at the shapes.
 
 # %%
 hard = ["three orange fish at sea", "four white stars at night", "a red cat left of a blue house", "a green bird above a yellow car"]
@@ -261,7 +263,7 @@ flowchart LR
     data --> loss
     loss --> optimiser[Optimiser<br/>AdamW]
     optimiser -->|small steps| model
-    model --> check{Better on<br/>validation?}
+    model --> check{Better?<br/>on validation}
     check -->|yes| keep([Keep it])
 """
 plotting.show_diagram(tuning, "Captioned pictures feed a pretrained model and the loss; the optimiser updates the model in small steps; it is kept if validation improves.")
@@ -362,7 +364,7 @@ checks.check_guidance(guide)
 # - Salimans, Ho 2022, *Progressive distillation for fast sampling of diffusion models*, arXiv 2202.00512 (the velocity).
 # - Ghosh, Hajishirzi, Schmidt 2023, *GenEval*, arXiv 2310.11513.
 #
-# The last cell says what all this took on this machine.
+# The last cell says what memory all this took on this machine.
 
 # %%
 print(f"peak memory of this notebook: {runtime.peak_rss() / 2**30:.1f} GiB")

@@ -110,7 +110,7 @@ first_road = """
 flowchart LR
     words([Words<br/>256 tokens]) --> transformer[Transformer<br/>one token at a time]
     transformer --> tokens[1024 picture tokens<br/>32 × 32, of 8192 kinds]
-    tokens --> decoder[Decoder of a<br/>discrete autoencoder] --> picture([Picture<br/>256 × 256])
+    tokens --> decoder[Decoder<br/>of a discrete autoencoder] --> picture([Picture<br/>256 × 256])
 """
 plotting.show_diagram(first_road, "DALL-E: 256 word tokens, a transformer writes 1024 picture tokens one by one, the decoder of a discrete autoencoder draws them.")
 
@@ -223,8 +223,9 @@ plotting.show_images(made, [f"seed {seed}" for seed in (1, 2)], alt=f"Two pictur
 #
 # ### Sound: a chain of notes
 #
-# Our cast has no music model yet (chapter 6.3 makes one), but the same counting works for notes. We count which note follows which in a melody of Beethoven's (1824), as numbers
-# of piano keys, and let the chain go on from there.
+# Our cast has no music model yet (chapter 6.3 makes one), but the same counting works for notes. We count which note
+# follows which in a melody of Beethoven's (1824), as MIDI note numbers (69 is the A of 440 hertz), and let the chain go
+# on from there.
 
 # %%
 melody = [64, 64, 65, 67, 67, 65, 64, 62, 60, 60, 62, 64, 64, 62, 62, 64, 64, 65, 67, 67, 65, 64, 62, 60, 60, 62, 64, 62, 60, 60]
@@ -234,11 +235,11 @@ for a, b in pairwise(melody):
 rng, notes = random.Random(3), [64]
 while len(notes) < 9:
     notes.append(rng.choice(after[notes[-1]]))
-plotting.show_curves({"Beethoven": melody[:9], "the chain": notes}, xlabel="note", ylabel="key")
+plotting.show_curves({"Beethoven": melody[:9], "the chain": notes}, xlabel="note", ylabel="MIDI number")
 
 # %% [markdown] lang="en"
-# The new tune moves by the same small steps. A key $k$ sounds at $440 \cdot 2^{(k-69)/12}$ hertz; each note is a
-# sine that dies away, written as one byte `rate` times a second.
+# The new tune moves by the same small steps. The note of number $k$ sounds at $440 \cdot 2^{(k-69)/12}$ hertz; each is
+# a sine that dies away, written as one byte `rate` times a second.
 
 # %%
 rate = 6000
@@ -282,13 +283,15 @@ plotting.show_strip(frames, [f"s = {s:g}" for s in shares], f"Five frames of a f
 
 # %% [markdown] lang="en"
 # The first frame began in the noise of seed 1, the last in that of seed 2, as the two pictures above did with more
-# steps; no seed gives those between. Played forth and back:
+# steps; no seed gives those between. Played back and forth:
 
 # %%
 file = io.BytesIO()
-reel = [plotting.to_pil(frame).resize((64, 64)).quantize(16) for frame in (*frames, *frames[1:-1].flip(0))]
+reel = [plotting.to_pil(frame) for frame in (*frames, *frames[1:-1].flip(0))]
+palette = Image.fromarray(np.hstack(reel)).quantize(128)  # one for all frames, so that no colour jumps
+reel = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in reel]
 reel[0].save(file, "GIF", save_all=True, append_images=reel[1:], duration=160, loop=0)
-HTML(f'<img alt="The five frames, played forth and back" width="128" src="data:image/gif;base64,{base64.b64encode(file.getvalue()).decode()}">')
+HTML(f'<img alt="The five frames, played back and forth" width="128" src="data:image/gif;base64,{base64.b64encode(file.getvalue()).decode()}">')
 
 # %% [markdown] lang="en"
 # Real video models make all frames together, so that things keep their shape from frame to frame (Ho et al. 2022b). Ours only knows
@@ -307,7 +310,7 @@ claims = [
     ("DALL·E 2 is autoregressive", "its decoder is a diffusion model, and so is the prior that was kept", "arXiv 2204.06125", "test"),
     ("DALL·E 2 is open source", "a paper, no weights; others rebuilt it", "arXiv 2204.06125", "documented false"),
     ("Stable Diffusion's weights are open", "anyone may download them; the licence forbids some uses", "model card, CreativeML Open RAIL-M", "documented true"),
-    ("autoregressive picture models are dead", "Parti (2022) and VAR (2024) are", "arXiv 2206.10789, 2404.02905", "documented false"),
+    ("autoregressive picture models are dead", "Parti (2022) and VAR (2024), both later than DALL·E 2, are autoregressive", "arXiv 2206.10789, 2404.02905", "documented false"),
     ("a diffusion model never repeats a training picture", "some were drawn out again, from Stable Diffusion and from Midjourney v4", "arXiv 2301.13188, 2305.08694", "documented false"),
     ("transformers has GPT3LMHeadModel", "GPT-3 was described, not released", "arXiv 2005.14165", "test"),
     ("85 % of tokens right means a good captioner", "depends on whether padding counts", "equation (3)", "test"),
@@ -369,8 +372,8 @@ np.testing.assert_allclose(measured, formula, atol=1e-12)
 plotting.show_curves({"with padding": measured, "real tokens": [a] * 5}, lengths, "padded to L tokens", "share right")
 
 # %% [markdown] lang="en"
-# Nothing was learnt, and the report climbs. From (3) follows at which length this model reports 85 %; and a COCO
-# captioner with 45 % of its tokens right (an ordinary figure: OpenNMT-py, issue 898), if a caption is 13 tokens.
+# Nothing was learnt, and the report climbs. From (3) follows at which length this model reports 85 %; and a weak COCO
+# captioner with 45 % of its tokens right (as reported in OpenNMT-py, issue 898), if a caption is 13 tokens.
 
 # %%
 def length_for(report, a, n):
@@ -420,7 +423,8 @@ torch.testing.assert_close(torch.outer(p_minus_y, x), of_loss)
 plotting.show_heatmap(of_loss.round(decimals=2) + 0.0, ["class 0", "class 1, the truth", "class 2"], [f"x{k}" for k in range(5)])
 
 # %% [markdown] lang="en"
-# The row of the truth has the other sign than the rest, by $p - y$: that is what the loss adds.
+# By $p - y$ the row of the truth points against the others, and each of these is as strong as its chance: a class that
+# had hardly a chance has a row of nearly zero. That is what the loss adds.
 #
 # ### "A bigger guidance is always better"
 #
@@ -517,8 +521,8 @@ costs = [
 plotting.show_table(costs, ["our model, on this machine", "value"])
 
 # %% [markdown] lang="en"
-# Training cost more than any picture. The recipe beside the weights noted its minutes. A graphics card does far more in
-# one of them, so only the others are told in pictures of this machine:
+# Training cost more than any picture. The recipe beside the weights noted its minutes. A minute on a graphics card does
+# far more work, so only the minutes on a processor are converted into pictures drawn here:
 
 # %%
 minutes = {"processor": 0.0, "graphics card": 0.0}
@@ -526,7 +530,7 @@ for run in models.recipe_of("text-to-image"):
     minutes["graphics card" if "NVIDIA" in run.get("machine", "") else "processor"] += run.get("minutes", 0)
 print("training, minutes:", {kind: round(spent) for kind, spent in minutes.items()})
 print(f"those on a processor are the time of {60 * minutes['processor'] / seconds:,.0f} pictures")
-print(f"Stable Diffusion 1.5's U-Net has 860 million numbers (README of CompVis/stable-diffusion), {860e6 / numbers:.0f} times all of ours")
+print(f"Stable Diffusion 1's U-Net has 860 million numbers (README of CompVis/stable-diffusion), {860e6 / numbers:.0f} times all of ours")
 
 # %% [markdown] lang="en"
 # For large models such figures are rarely published. Luccioni et al. (2023) measured the energy of many public ones
@@ -661,8 +665,8 @@ added = np.clip(127.5 + 10 * (spread.astype(float) - pixels), 0, 255).astype(np.
 plotting.show_images([pixels, least, spread, added], ["unmarked", "least bits", "spread", "added, × 10"])
 
 # %% [markdown] lang="en"
-# The least bits nobody can see. The spread mark moves whole squares a little; on a plain sky a keen eye may find it.
-# In decibels, by `evaluation.psnr` (more is more alike, equal pictures are infinite):
+# The least bits nobody can see. The spread mark shows as a faint chequer on the plain sky and grass: for so small a
+# picture it must be strong. In decibels, by `evaluation.psnr` (more is more alike, equal pictures are infinite):
 
 # %%
 quality = {name: evaluation.psnr(floats(marked)[None], floats(pixels)[None]).item() for name, marked in (("least bits", least), ("spread", spread))}

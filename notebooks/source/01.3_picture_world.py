@@ -25,7 +25,8 @@ print(runtime.summary())
 # %% [markdown] lang="en"
 # ## A scene and its picture
 #
-# A scene is a few facts. Look at what the facts fix, and at what only the seed of the drawing changes.
+# A scene is a few facts. The last two numbers of a thing are its centre: x to the right, y down, each from 0 to 1. Look
+# at what the facts fix, and at what only the seed of the drawing changes.
 
 # %%
 scene = scenes.Scene((scenes.Thing("cat", "yellow", "large", 0.28, 0.6), scenes.Thing("tree", "green", "large", 0.74, 0.6)), "meadow", "flat")
@@ -122,15 +123,16 @@ plotting.show_heatmap(np.array(by_style, float), list(scenes.THINGS), list(scene
 # ## The judge, and its own error
 #
 # A small network, the parser, reads pictures back into facts. Before any score that it gives, we print how often it
-# misreads fresh drawings, whose truth we know.
+# misreads a hundred fresh drawings, whose truth we know.
 
 # %%
 parser = evaluation.load_parser()
-plotting.show_table([(name, share) for name, share in evaluation.own_error(parser, 100).items()], ["question", "misread, of 100 drawings"])
+plotting.show_table([(name, share) for name, share in evaluation.own_error(parser, 100).items()], ["question", "share misread"])
 
 # %% [markdown] lang="en"
-# Differences smaller than these may be the judge's own (and none of a hundred is not never). Where does it err? We look
-# for drawings that it misreads, among several of one kind.
+# None of a hundred does not mean never: with 0 of 100 the true share may still be about 3 %, and a difference of scores
+# below that may be the judge's own. Where does it err? We look for drawings that it misreads, among several of one
+# kind.
 
 # %%
 drawn = scenes.samples(400, "test", seed=5, task="count")
@@ -138,7 +140,7 @@ seen = evaluation.score(parser, scenes.pictures(drawn), drawn)
 wrong = [k for k, exact in enumerate(seen["exact"].tolist()) if not exact]
 print(len(wrong), "of", len(drawn), "misread")
 shown = (wrong or [0])[:4]
-plotting.show_images(scenes.pictures([drawn[k] for k in shown]), [scenes.caption(drawn[k].scene, random.Random(0)) for k in shown], columns=4, scale=0.75)
+plotting.show_images(scenes.pictures([drawn[k] for k in shown]), [scenes.caption(drawn[k].scene, random.Random(0)) for k in shown], columns=4, scale=1.4)
 
 # %% [markdown] lang="en"
 # The titles are the truth. What the parser answered for the same pictures:

@@ -3,7 +3,8 @@
 #
 # Every model that writes is taught by one loss: how surprised is it by the next word? You derive that loss and its
 # gradient, and check each line by running it. You learn how low it can fall, which for our captions is known exactly;
-# how counting the padding turns an ordinary captioner into "loss 0.75, accuracy 85 %"; and what one step of AdamW does.
+# how counting the padding alone can make a report such as "loss 0.75" or "accuracy 85 %"; and what one step of AdamW
+# does.
 # At the end you see a fluent model with an excellent loss that is wrong about nearly every picture.
 #
 # **Needs:** this repository and two processor cores. The last cell prints the memory it took.
@@ -110,9 +111,9 @@ words = [tokenizer.decode(token).strip() for token in tokens[0, 2:]]
 plotting.show_heatmap(torch.stack(nats).round(decimals=2) + 0.0, ["sees nothing", "sees the picture"], words)
 
 # %% [markdown] lang="en"
-# Both are surprised where the speaker is free: how to begin, which of two words for one size, how to name the place. The blind one is surprised where the
-# picture decides: which style, which colour, which thing; there the other one is calm, as far as it can see. Neither is
-# where grammar decides: after *painting* comes *of*.
+# Both are surprised where the speaker is free: how to begin, which word to take for the style, the size, the place.
+# What the picture alone decides, colour and thing, surprises only the blind one. Style, size and place are partly both,
+# so there the blind one is surprised the more. Neither is where grammar decides: after *painting* comes *of*.
 #
 # ## From scores to surprise, and its gradient
 #
@@ -361,9 +362,11 @@ for L in (32, 48, 64, 128):
 plotting.show_table(rows, ["", "places", "loss", "by (11)", "accuracy", "by (11)"])
 
 # %% [markdown] lang="en"
-# The captioner is the same in each row; what (11) assumes, that padding costs nothing, is measured below. Published figures invite the same question. Ordinary captioners of COCO reach
-# about 2.1 nats (facebookresearch/mmf, issue 238) and 45 % of tokens right (OpenNMT-py, issue 898), and a caption has
-# about 13 tokens. At which $L$ do they become "loss 0.75" and "accuracy 85 %"?
+# The captioner is the same in each row; what (11) assumes, that padding costs nothing, is measured below.
+#
+# Published figures invite the same question. One captioner of COCO reached about 2.1 nats (facebookresearch/mmf, issue
+# 238); another, a weak one at 2.95 nats, had 45 % of its tokens right (OpenNMT-py, issue 898). A caption has about 13
+# tokens. At which $L$ does the first report "loss 0.75", and the second "accuracy 85 %"?
 
 # %%
 for_loss, for_accuracy = 2.1 * 13 / 0.75, (1 - 0.45) * 13 / (1 - 0.85)
@@ -373,8 +376,8 @@ reports = {"accuracy": 1 - 0.55 * 13 / lengths, "loss": 2.1 * 13 / lengths, "0.8
 plotting.show_curves(reports, x=lengths, xlabel="padded to L tokens", ylabel="reported")
 
 # %% [markdown] lang="en"
-# Neither number needs a better captioner, only more padding. A loss without its rule of counting says nothing: print
-# the masked one, and $n$ beside it.
+# Neither number needs a better captioner, only more padding. (No one length gives both, as the two figures were taken
+# from two models.) A loss without its rule of counting says nothing: print the masked one, and $n$ beside it.
 #
 # A mask must reach the gradient, too. **Rule: differentiate (10) with (3);** $m_i$ and their sum are constants:
 #
@@ -498,7 +501,7 @@ for name, (model, history) in trained.items():
 plotting.show_table(rows, ["labels", "reports", "real tokens", "stops", "writes"])
 
 # %% [markdown] lang="en"
-# Read it row by row. Counting padding *reports* far less, and by the third column is no better. Without the shift the
+# Read it row by row. Counting padding *reports* far less, and by the third column is worse. Without the shift the
 # report falls **below the floor**: no honest model can on captions that are new to it (as here), so a loss under the
 # entropy is a bug. That model copies what it reads, and writes one token forever. With the end mark masked the report
 # looks fine, and no caption ends. The report of the second row can be foretold from its third by (11):
@@ -690,7 +693,8 @@ plotting.show_table(list(zip(sizes.tolist(), *left.values())), ["size of the gra
 # $$\frac{\partial L}{\partial(1/T)}=\frac1n\sum_i\big(\mathbb E_{p_i}[z_i]-z_{i,w_i}\big) \tag{15}$$
 #
 # It is zero where the score that the model expects is the score that the truth has. A *calibrated* model, whose chances
-# are the true frequencies (Guo et al. 2017), has that at $T=1$; a slope there gives a model away that is not. Both shipped models, in English, over $\log_2 T$:
+# are the true frequencies (Guo et al. 2017), has that at $T=1$; a slope there gives away a model that is not
+# calibrated. Both shipped models, in English, over $\log_2 T$:
 
 # %%
 temperatures = 2 ** torch.linspace(-2, 2, 41)
@@ -704,7 +708,7 @@ plotting.show_curves(curves, x=temperatures.log2(), xlabel="log₂ of the temper
 
 # %% [markdown] lang="en"
 # The slope (15) at $T=1$, against autograd, and where each curve is lowest. A loss on fresh captions that is lowest near
-# one says that the model's odds can be believed: no dial that anybody turned, but what cross-entropy asks for.
+# one says that the model's odds can be believed. Nobody tuned that: cross-entropy asks for it.
 
 # %%
 sharp = torch.ones((), dtype=torch.float64, requires_grad=True)

@@ -257,8 +257,9 @@ weights = {
 plotting.show_curves(weights, x=range(6, 995), xlabel="t", ylabel="weight of an error in x₀", logy=True)
 
 # %% [markdown] lang="en"
-# (The noise curve hides: behind velocity on the left, behind min-SNR on the right.) Near noise, the noise loss hardly cares what the picture is; the velocity loss still does, with weight one. That is
-# why this course predicts $v$. The package's weight for it, times the factor of (10), is the last curve:
+# (The noise curve hides: behind velocity on the left, behind min-SNR on the right.) Near noise, the noise loss hardly
+# cares what the picture is; the velocity loss still does, with weight one. That is why this course predicts $v$. The
+# package's min-SNR weight for a velocity loss, times the factor of (10), is the last curve:
 
 # %%
 mine = losses.min_snr_weight(levels, gamma=5.0, prediction="velocity") * (diffusion.snr(levels) + 1)
@@ -269,7 +270,7 @@ print("losses.min_snr_weight agrees with (11)")
 # ## The best guess, and the arrow it draws
 #
 # A squared error is smallest at the mean: the best guess is $\mathbb E[x_0\mid x_t]$, and no network can do better. For
-# finite data it is a weighed mean, by Bayes and (2):
+# finite data it is a weighted mean, by Bayes and (2):
 #
 # $$\hat x_0^\star(x_t) = \sum_i w_i\,x^{(i)},\qquad w_i\propto
 # \exp\!\left(-\frac{|x_t-\sqrt{\bar\alpha_t}\,x^{(i)}|^2}{2(1-\bar\alpha_t)}\right) \tag{12}$$
@@ -336,8 +337,9 @@ assert abs(slope + 1) < 0.05
 plotting.show_table(list(zip(steps, gaps, strict=True)), ["steps T", "nats above the exact value"])
 
 # %% [markdown] lang="en"
-# Ten times the steps, a tenth of the gap: the bound becomes exact as $1/T$; what a thousand steps lose, in nats a number,
-# stands in the table. Does (14) tell the truth about (4)? Walk many paths, add up the logs of (4) on each, and compare:
+# Ten times the steps, a tenth of the gap: the bound becomes exact as $1/T$; the table's third row says what a thousand
+# steps lose, in nats per number of the data. Does (14) tell the truth about (4)? Walk many paths, add up the logs of
+# (4) on each, and compare:
 
 # %%
 def walked_gap(T, s=2.0, n=50_000):
@@ -367,8 +369,8 @@ print(f"(4), walked: {mean:.4f} ± {error:.4f} nats above the exact value; by (1
 #
 # ## Train one
 #
-# A small network learns the spiral with the velocity loss. Watch its loss beside the floor that (12) sets: the error of
-# the best possible guess, in the same units by (10).
+# A small network learns the spiral with the velocity loss. Watch its loss beside the floor, which (12) over many points
+# approaches from above: the error of the best possible guess, in the same units by (10).
 
 # %%
 class Field(nn.Module):
@@ -397,7 +399,7 @@ points = spiral(200_000, runtime.generator(2)).split(1000)
 history = training.fit(field, points, velocity_loss, steps=2000, learning_rate=2e-3, ema=0.99)
 
 # %% [markdown] lang="en"
-# The floor: the same loss for the best guess over ten thousand points, measured on fresh ones.
+# The floor, nearly: the same loss for the best guess over ten thousand points, measured on fresh ones.
 
 # %%
 class Best:
@@ -418,8 +420,9 @@ print(f"trained {trained:.4f}, floor {floor:.4f}, excess {trained / floor - 1:.1
 plotting.show_curves({"training": history.smoothed(), "floor": [floor] * 2000}, xlabel="step", ylabel="velocity loss")
 
 # %% [markdown] lang="en"
-# Most of the loss cannot be learnt away: it is the noise that no guess can foresee. What counts is the excess. The field
-# that was learnt, drawn like the exact one above; look where the two differ.
+# Most of the loss cannot be learnt away: it is the noise that no guess can foresee. What counts is the excess. (The
+# curve is that of the raw weights; the number is that of their running mean, `ema`.) The field that was learnt, drawn
+# like the exact one above; look where the two differ.
 
 # %%
 clouds, arrows = {}, {}
@@ -503,8 +506,10 @@ titles = [*shown] + [" "] * 14
 plotting.show_images(torch.stack(list(shown.values()), 1).flatten(0, 1), titles, columns=7, alt="Three walks from noise to a tiny picture")
 
 # %% [markdown] lang="en"
-# First the mean of all, then a place, then a blot of a colour in it. How good is it? We ask fresh pictures for the loss at
-# a few times: of the network, and of the best guess (12) over the album, which can only remember.
+# First a mottle, by about step 8 the mean of all, then a place and a blot in it. After so short a training not every
+# walk finds a thing of one colour: compare with the nearest picture of the album. How good is the network? We ask fresh
+# pictures for the loss at a few times: of the network, and of the best guess (12) over the album, which can only
+# remember.
 
 # %%
 @torch.no_grad()

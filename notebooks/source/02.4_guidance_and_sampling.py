@@ -133,8 +133,9 @@ walked = {f"w = {w}": sampling.ddim(guided(w), start, schedule, steps=30).flatte
 plotting.show_plane({"star": star[:400].flatten(1), **walked})
 
 # %% [markdown] lang="en"
-# With $w=1$ the star is right. With more, points flee from wherever a house could be: the star gets more typical and
-# less true. The same trade is in the first picture: obedience for variety.
+# With $w=1$ the star is right. With more, the lower legs, where in noise the house is the likelier answer, are
+# deserted, and the points crowd into the middle: the star gets more typical and less true. Obedience is paid for with
+# variety.
 #
 # A popular sentence says that guidance draws from the sharpened density $p(x)\,p(c\mid x)^w$. Equation (2) says so of
 # each noisy level *alone*; the walk goes through all of them, and sharpening does not commute with adding noise. The
@@ -405,9 +406,9 @@ shares = {name: [row[k] for row in few] for k, name in enumerate(["thing", "colo
 plotting.show_curves(shares, x=np.log2(asked), xlabel="log₂ of the steps", ylabel="share right")
 
 # %% [markdown] lang="en"
-# All rise in the first few steps, and then hardly move. These prompts are easy, so a share of one does not say that
-# nothing is left to gain; and sixteen pictures are few: a row may move by one in ten by chance. The same seed, walked
-# in 1, 2, 4, 8 and 50 steps:
+# All rise in the first few steps, and then hardly move; where all is right they lie on one another. These prompts are
+# easy, so a share of one does not say that nothing is left to gain; and sixteen pictures are few: a row may move by one
+# in ten by chance. The same seed, walked in 1, 2, 4, 8 and 50 steps:
 
 # %%
 row = [sampling.words_to_pictures(pipe, ["a red house in a meadow"], steps=n, seed=1) for n in asked]
@@ -424,10 +425,10 @@ curves = {name: [row[k] for row in found] for k, name in enumerate(["thing", "co
 plotting.show_curves(curves, x=strengths, xlabel="strength of guidance w", ylabel="share right")
 
 # %% [markdown] lang="en"
-# Already without guidance ($w=1$) nearly all is right, so what a little of it adds cannot show on prompts as easy as
-# these (`data/models/SCORES.md` has a control without it, on harder ones). Too much spoils the picture. The course asks
-# with $w=2$. The prompts here are of the validation split: whoever turns a dial until the test prompts look best has no
-# test left.
+# Where $w$ is small the three lie on one another. Without guidance ($w=1$) there is next to nothing left to gain, on
+# prompts as easy as these and even on harder ones (the control in `data/models/SCORES.md`). Too much spoils the
+# picture. The course asks with $w=2$. The prompts here are of the validation split: whoever turns a dial until the test
+# prompts look best has no test left.
 #
 # ## Exercises
 #

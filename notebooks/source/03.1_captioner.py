@@ -86,7 +86,7 @@ plotting.show_table([(name, n, n / sum(count.values())) for name, n in count.ite
 # ## Data
 #
 # Labelled pictures come in the layout of COCO: a file of captions, several for each picture, and a folder of images. The
-# loader of 1.3 reads ours and the official one alike, so what follows would work on COCO as it stands.
+# loader of 1.3 reads ours and the official one alike, so COCO could be put in the place of our drawings.
 
 # %%
 folder = runtime.data_dir() / "scenes"
@@ -98,8 +98,8 @@ plotting.show_images([coco.picture(one.path) for one in labelled[:4]], [one.capt
 # validation and 200 for the test, and let the grammar tell each in five ways. Captions here are full: they state every
 # fact, so that each can be marked.
 #
-# Who labels may choose what. Pictures of two kinds of thing are harder, and rare (three in ten); of those to learn from
-# we make them every other one. Validation and test stay as the world is.
+# Who labels may choose what. Pictures of two kinds of thing are harder, and rare (three in ten); in the training set we
+# make them every second one. Validation and test stay as the world is.
 
 # %%
 drawn = {split: scenes.samples(size, split, seed=65) for split, size in {"train": 3600, "validation": 200, "test": 200}.items()}
@@ -116,7 +116,7 @@ plotting.show_table([(split, len(pictures[split]), captions[split][0][0]) for sp
 # The model reads a row without its last token and is asked for the same row without its first: at each place, for the
 # *next* token. Two places are not asked: the language, which we choose, and padding, which nobody says.
 #
-# $$\mathcal L=-\frac1n\sum_{i:\,w_{i+1}\text{ is real}}\ln p(w_{i+1}\mid w_0\dots w_i,\,\text{picture}) \tag{2}$$
+# $$\mathcal L=-\frac1n\sum_{i:\,w_{i+1}\text{ is asked}}\ln p(w_{i+1}\mid w_0\dots w_i,\,\text{picture}) \tag{2}$$
 #
 # Our tokenizer has a padding token of its own. GPT-2's has none, and the usual way out, to pad with `</s>` and mask it,
 # also masks the true end: such a model never learns to stop.
@@ -145,8 +145,8 @@ print(f"{ours.item():.4f} ours, {by_hand.item():.4f} torch, {answer.loss.item():
 # %% [markdown] lang="en"
 # ## Training, with an eye on the rest
 #
-# The eyes can already see, so we leave them alone (*freeze* them). Then they make of a picture the same in every pass,
-# and looking once is enough: their answers are kept, and each step costs the tongue only.
+# The eyes can already see, so we leave them alone (*freeze* them). Then they give the same answer for a picture in
+# every pass, and looking once is enough: their answers are kept, and each step costs the tongue only.
 
 # %%
 student.encoder.requires_grad_(False)
@@ -216,8 +216,8 @@ curves = {"training": [sum(some) / 31 for some in epochs], "validation": validat
 plotting.show_curves(curves, x=range(1, len(epochs) + 1), xlabel="epoch", ylabel="nats a token")
 
 # %% [markdown] lang="en"
-# Does early stopping ever stop? With two thousand pictures hardly. With a hundred, the same steps see each picture many
-# times over: the training loss goes on falling, while the loss on fresh pictures turns.
+# Does early stopping ever stop? With two thousand pictures hardly. With a hundred, even fewer steps see each picture
+# many times over: the training loss goes on falling, while the loss on fresh pictures soon gains nothing more.
 
 # %%
 torch.manual_seed(0)
@@ -225,14 +225,16 @@ hasty = models.captioner(clip, lm)
 hasty.encoder.requires_grad_(False)
 history, validation = learn(hasty, 100, 150, batch=32)
 training_loss = [sum(history.losses[end - 15 : end]) / 15 for end in range(15, len(history.losses) + 1, 15)]
-plotting.show_curves({"training": training_loss, "validation": validation}, xlabel="time 15 steps", ylabel="nats a token")
+curves, measured = {"training": training_loss, "validation": validation}, range(15, 15 * len(validation) + 1, 15)
+plotting.show_curves(curves, x=measured, xlabel="step", ylabel="nats a token")
 
 # %% [markdown] lang="en"
 # ## The test, once
 #
-# The validation pictures have had a say in what we kept, so they flatter. The test pictures had none. Beside each figure
-# stands what the grammar allows, and no captioner can beat: the exact entropy under the loss, and over the accuracy its
-# *ceiling*. Where several ways of telling go on alike, even a speaker who knows all can only guess the likeliest:
+# The validation pictures have had a say in what we kept, so they flatter. The test pictures had none. The last row
+# shows what the grammar itself reaches. Two of its figures no captioner can beat: the exact entropy under the loss, and
+# the *ceiling* of the accuracy. Where several ways of telling go on alike, even a speaker who knows all can only guess
+# the likeliest:
 #
 # $$\text{ceiling}=\frac{\sum_i \mathbb E\big[\max_w p(w\mid w_0\dots w_i,\,\text{scene})\big]}{\mathbb E[n]} \tag{3}$$
 
@@ -291,14 +293,14 @@ plotting.show_table(rows, ["halves", "labelled pictures", "exact scene", "nats a
 #
 # ## Where it fails
 #
-# The first mistakes of the 2,000-picture model on the test pictures. Mostly one fact is wrong: a name,
-# a place, or two of a kind told as two kinds; read the captions for what is right in them.
+# The first mistakes of the 2,000-picture model on the test pictures. Mostly it is a name, or two of a kind told one by
+# one; read the captions for what is right in them.
 
 # %%
 said = found["2,000 pictures"].said
 wrong = [k for k, text in enumerate(said) if evaluation.facts_told(text, drawn["test"][k].scene) < 1][:4]
 shown = scenes.pictures([drawn["test"][k] for k in wrong], models.PICTURE)
-plotting.show_images(shown, [said[k] for k in wrong], columns=4, scale=1.4)
+plotting.show_images(shown, [said[k] for k in wrong], columns=2, scale=2)
 
 # %% [markdown] lang="en"
 # Which facts are they? For each kind of fact, the share of pictures of which it is told rightly; a caption of which the
@@ -324,11 +326,13 @@ shares = {name: facts_right(each.said) for name, each in found.items()}
 plotting.show_heatmap(torch.tensor([list(each.values()) for each in shares.values()]), list(shares), list(shares["shipped"]))
 
 # %% [markdown] lang="en"
+# With enough pictures names are the hardest, and the place is nearly never wrong; after a hundred it often is.
+#
 # ## Ways to write
 #
 # The model gives a chance to every next token; someone has to choose. *Greedy* takes the likeliest. *Beam search* keeps
 # several beginnings and ends with the likeliest whole caption. *Sampling* draws by chance, and a temperature below one
-# makes the draw more careful. The same captioner, three ways:
+# makes the draw more careful. The same captioner, four ways:
 
 # %%
 def write(model, seen, language="en", **how):
@@ -349,12 +353,14 @@ for name, how in ways.items():
 plotting.show_table(rows, ["way", "exact scene", "different first words", "seconds for 100"])
 
 # %% [markdown] lang="en"
-# Beams cost more and gain little here: when facts decide, the likeliest word is seldom a mistake that a longer view would
-# mend. Sampling brings variety, and errors with it. `/describe` will offer greedy, and four samples for those who want a
-# choice. The language is one token at the start:
+# Beams cost more and gain little or nothing here: when facts decide, the likeliest word is seldom a mistake that a
+# longer view would mend. Sampling brings variety, and errors with it. `/describe` will offer greedy, and four samples
+# for those who want a choice. The language is one token at the start:
 
 # %%
-plotting.show_images(look, write(shipped, look, "zh", do_sample=False), columns=4, scale=1.4)
+told = write(shipped, look, "zh", do_sample=False)
+print(*(f"{k}: {text}" for k, text in enumerate(told, start=1)), sep="\n")
+plotting.show_images(look, told, columns=4, scale=1.4)
 
 # %% [markdown] lang="en"
 # ## Saved, and loaded without the course
@@ -373,8 +379,9 @@ print(f"{size / 2**20:.1f} MiB, the same captions: {same}")
 # %% [markdown] lang="en"
 # ## The same on real photographs
 #
-# With a GPU and COCO on disk the cells above stay as they are; two lines change. The halves become public ones, which
-# `models.load` fetches only if you ask for it by name:
+# With a GPU and COCO on disk the method stays. What changes are the halves, their tokenizer (with a padding token
+# added) and the source of `pictures` and `captions` in the section *Data*; the columns that need the grammar fall away.
+# Public halves are fetched by `models.load` only if you ask for it by name:
 #
 # ```python
 # halves = models.load("clip", source="hub", download=True), models.load("lm", source="hub", download=True)
@@ -434,9 +441,10 @@ checks.check_token_accuracy(token_accuracy)
 # 1. Eyes from a contrastive model, a tongue from a language model: only the attention (1) between them is new.
 # 2. Ask for the next token, leave out padding and what was given (2); pad with a token of its own.
 # 3. Frozen eyes look once; validation decides when to stop; the test is looked at once.
-# 4. Loss, accuracy and n-grams have limits that the grammar gives exactly (3). Whether a caption is *true* is another question.
+# 4. Loss and accuracy have limits that the grammar gives exactly (3); for n-grams it is only a yardstick. Whether a
+#    caption is *true* is another question.
 #
-# **Next:** 3.2 changes a model by one hundredth of its numbers.
+# **Next:** 3.2 changes a model by a small part of its numbers.
 #
 # ### References
 #

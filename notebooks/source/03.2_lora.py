@@ -181,8 +181,8 @@ lengths = {name: [first_step(r, of(r)) / first_step(1, 1) for r in ranks] for na
 plotting.show_table([[r, *(each[k] for each in lengths.values())] for k, r in enumerate(ranks)], ["rank", *lengths])
 
 # %% [markdown] lang="en"
-# A larger rank with α = r is louder, with a fixed α quieter; with the root it is as loud. The course takes α = r; whoever
-# compares ranks should know that the step changes too.
+# A larger rank with α = r is louder, with a fixed α quieter; with the root it is as loud. The course takes α = r (below
+# it is twice r once, so that a forgotten α/r would show); whoever compares ranks should know that the step changes too.
 #
 # ### One matrix again
 #
@@ -284,8 +284,9 @@ plotting.show_images(pictures, sampling.pictures_to_words(plain, tokenizer, pict
 
 # %% [markdown] lang="en"
 # It names some style that it knows. For *chalk* it has not even a token: it must learn to spell it, letter by letter, and
-# when. Five ways to teach it: all numbers of the tongue, and LoRAs at three places: the attention to the picture, all inner
-# layers, and these with the last one, `lm_head`, which chooses the token. *Nats* is the surprise for each token of fresh captions.
+# when. Five ways to teach it: all numbers of the tongue, and LoRAs at three places: the attention to the picture, four
+# inner layers of each block (`tongue`, above), and these with the last one, `lm_head`, which chooses the token. *Nats*
+# is the surprise for each token of fresh captions.
 
 # %%
 def nats(model, batch):
@@ -315,8 +316,8 @@ def taught(rank=0, targets=(), steps=80):
 
 looking = ["crossattention.q_attn", "crossattention.c_attn"]
 students = {"all of the tongue": taught()}
-students |= {"rank 16, attention to the picture": taught(16, looking), "rank 16, inner layers": taught(16, tongue)}
-students |= {f"rank {r}, inner layers and the last": taught(r, [*tongue, "lm_head"]) for r in (1, 4)}
+students |= {"rank 16, attention to the picture": taught(16, looking), "rank 16, four inner layers": taught(16, tongue)}
+students |= {f"rank {r}, four inner layers and the last": taught(r, [*tongue, "lm_head"]) for r in (1, 4)}
 print(f"{len(students)} students")
 
 # %% [markdown] lang="en"
@@ -335,15 +336,17 @@ rows = [[name, f"{lora.cost(model).share:.2%}", lora.cost(model).optimiser, *gra
 plotting.show_table(rows, ["what learns", "share", "optimiser, bytes", "nats", "says chalk", "names the thing"])
 
 # %% [markdown] lang="en"
-# The place matters at least as much as the rank. What the thing is was never the trouble, only the name of the style. The inner layers alone
-# are less surprised, but the letters of a word are chosen by the last layer: rows that may change it learn to spell with fewer numbers. The table is one seed and two dozen pictures; the denoiser's own table, over several seeds and with intervals,
-# is printed by `python scripts/bench_finetuning.py`.
+# The place matters at least as much as the rank. What the thing is was never the trouble, only the name of the style.
+# The inner layers alone are less surprised than the attention alone, but the letters of a word are chosen by the last
+# layer: where that may change, rank 4 learns to spell with fewer numbers; rank 1 hardly does. The table is one seed and
+# two dozen pictures; the denoiser's own table, over several seeds and with intervals, is printed by
+# `python scripts/bench_finetuning.py`.
 #
 # ## A style for the denoiser
 #
-# The same for pictures. `adaptation.draw_lesson` draws scenes in chalk, encodes them, and writes captions in both languages. Half
-# of a latent of this model says what is where; that half is told as it is, so that only the look must be learnt. We train a rank-4
-# change of a few places for a short while. Watch the loss.
+# The same for pictures. `adaptation.draw_lesson` draws scenes in chalk, encodes them, and writes captions in both
+# languages. Half of a latent of this model says what is where; that half is filled in from the known scene, so that
+# only the look must be learnt. We train a rank-4 change of a few places for a short while. Watch the loss.
 
 # %%
 ends = ["time_emb_proj", "add_embedding.proj", "attn2.to_k", "attn2.to_v", "conv_in", "conv_out"]
@@ -391,8 +394,9 @@ grid = torch.cat([drawn(prompt, {"chalk": chalk, "robot": robot}, seed=6) for ch
 plotting.show_images(grid, [f"chalk {chalk} · robot {robot}" for chalk, robot in strengths], columns=4)
 
 # %% [markdown] lang="en"
-# Nothing in (6) promises that two changes leave each other alone; they share layers. A dozen fresh prompts ask for both, with and
-# without the other. The last one is the test: does the style survive the thing, and the thing the style?
+# Nothing in (6) promises that two changes leave each other alone; they share layers. A dozen fresh prompts ask for
+# both. Each LoRA answers alone, then both together; the last row is the test: does the style survive the thing, and the
+# thing the style?
 
 # %%
 rows, robots = [], scenes.samples(12, "validation", seed=6, task="single")
@@ -403,8 +407,9 @@ for name, scales in {"chalk": {"chalk": 1}, "robot": {"robot": 1}, "both": {"cha
 plotting.show_table(rows, ["LoRAs at work", "read as chalk", "with a robot"])
 
 # %% [markdown] lang="en"
-# Adding needs no training of the pair. Compare the last row with the two above: what it lacks is what the two cost one
-# another. The library reads the same files and mixes in the same way (and warns that the second change is not the first):
+# Adding needs no training of the pair. Compare the last row with the two above: here the style pays for the company,
+# and the thing pays little or nothing. The library reads the same files and mixes in the same way (and warns that one
+# adapter is already there):
 
 # %%
 stock = models.load("text-to-image")
@@ -434,7 +439,8 @@ with tempfile.TemporaryDirectory() as folder:
         print(error)
 
 # %% [markdown] lang="en"
-# **Too strong.** The scale is a straight line out of the place where it was trained. Look at where the drawing gives way.
+# **Too strong.** Raising the scale moves the weights on in a straight line, away from where the LoRA was trained. Look
+# at where the drawing gives way.
 
 # %%
 strong = [0, 0.5, 1, 1.5, 2, 3]

@@ -83,8 +83,8 @@ print("equation (1) agrees with transformers; shares of the first picture:", [f"
 # ### The dial: temperature
 #
 # Does the scale change which name wins? No: it stretches all logits alike. It changes how sure the model is. We ask
-# about sixteen drawings of each of fifteen known names, and turn the scale: the curve is the surprise at the true
-# name.
+# about sixteen drawings of each of fifteen known names (all but the triangle, of which the training world has no flat
+# drawing), and turn the scale: the curve is the surprise at the true name.
 
 # %%
 name_pool, name_test = adaptation.name_pictures(24, 0), adaptation.name_pictures(16, 1)
@@ -111,7 +111,7 @@ plotting.show_curves(curves, x=torch.tensor(scales).log2(), xlabel=f"log₂ of t
 # ### How one asks
 #
 # The captions above say "red" and "in a meadow", and the pictures are of all colours, in all places. Does it matter?
-# The same question in five wordings. The last two use 48 sentences for each name, one for each colour and place:
+# The same question, asked in six ways. The last two use 48 sentences for each name, one for each colour and place:
 # their *mean direction* (Radford et al. 2021), or, **by the rule of total probability**, the sum of their shares:
 #
 # $$p(c\mid u)\propto\frac1T\sum_{t=1}^{T} e^{\kappa\,u\cdot v_{c,t}} \tag{2}$$
@@ -125,9 +125,10 @@ rows = [(name, f"{evaluation.interval(right(adaptation.zero_shot(asked, words, s
 plotting.show_table(rows, ["asked as", "right among 15 names"])
 
 # %% [markdown] lang="en"
-# The same frozen model, the same pictures: only the question has changed. This model has read full captions only, and
-# a bare name is a text of a kind that it has never seen. The sentence that gets everything else right compares only
-# the name. That is prompt *engineering*, and its gain has to be measured every time.
+# The same frozen model, the same pictures: only the question has changed. This model has only read captions, which do
+# not begin with the bare name of a thing: one article is worth nearly all. Averaged over every colour and place, the
+# sentences differ in nothing but the name, and the last errors go, or nearly all of them. That is prompt *engineering*,
+# and its gain has to be measured every time.
 #
 # ## When there are no words
 #
@@ -226,7 +227,7 @@ def learnt_words(each, seed):
 for each, draws in of_styles.items():
     for seed, found in enumerate(draws):
         found["learnt words"] = learnt_words(each, seed)
-    print(f"{each} labels: {evaluation.interval([found['learnt words'] for found in draws]):.2f}")
+    print(f"{each} label{'s' * (each > 1)}: {evaluation.interval([found['learnt words'] for found in draws]):.2f}")
 
 # %% [markdown] lang="en"
 # And the top line: *full fine-tuning* of the vision tower with a last layer, on all labels of the pool. The layer
@@ -287,7 +288,7 @@ curves = {
 plotting.show_curves(curves, x=[0, 1, 2, 3, 4], xlabel="log₂ of the labels of each class", ylabel="share right")
 
 # %% [markdown] lang="en"
-# Two opposite stories. For the new styles words are worth next to nothing, and one label of each is worth a lot. For known
+# Two opposite stories. For the new styles words are worth nothing, and one label of each is worth a lot. For known
 # names words are worth more than many labels, and examples start far below: a picture's vector holds colour, place
 # and style beside the name, and one example cannot say which of these was meant. A word can. Letting the words vote
 # beside the cache is a matter of trust: with this α they help where they know something, and drown the examples where
@@ -301,9 +302,9 @@ rows += [("linear probe", style_numbers[0], name_numbers[0]), ("full fine-tuning
 plotting.show_table(rows, ["way", "numbers trained, styles", "numbers trained, names"])
 
 # %% [markdown] lang="en"
-# Full fine-tuning trains hundreds of times as many numbers as a probe. Where a probe is nearly perfect, it has nothing
-# to win; with a few hundred labels it can also lose, by learning the pool by heart. The last columns of the tables
-# say which it was here.
+# Full fine-tuning trains hundreds to thousands of times as many numbers as a probe. Where a probe is nearly perfect, it
+# has nothing to win; with a few hundred labels it can also lose, by learning the pool by heart. The last columns of the
+# tables say which it was here.
 #
 # ### Where it fails
 #
@@ -411,13 +412,14 @@ plotting.show_table(rows, ["model", "numbers trained", "about cats", "readable",
 before = adaptation.write(lm, tokenizer, start[:3], runtime.generator(1))
 inside = adaptation.write(ways["prefix of 4"][0].get_base_model(), tokenizer, start[:3], runtime.generator(1))
 assert inside == before
-print("without its prefix the model writes as before:", before[0])
+print("the untouched model, and the one without its prefix, write the same three captions; the first:", before[0])
 
 # %% [markdown] lang="en"
 # ## Examples before the question
 #
 # Large language models need no vectors: they are *shown* some examples and go on in kind (Brown et al. 2020). We show
-# ours one or two short captions about one thing, then the mark that begins another. Chance is one in sixteen.
+# ours one or two short captions about one thing, then the mark that begins another. All sixteen names take part, the
+# triangle too: chance is one in sixteen.
 
 # %%
 things = list(scenes.THINGS)

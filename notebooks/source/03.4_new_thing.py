@@ -142,7 +142,7 @@ found["textual inversion"] = adaptation.portraits(judge, parser, inverted, asked
 plotting.show_images(inverted[:6], columns=6, alt="Six pictures painted for the new word alone", scale=0.75)
 
 # %% [markdown] lang="en"
-# There is something in these pictures now, and much the same thing each time: the word has found some corner of the
+# The vague blobs of the control have become one thing, much the same each time: the word has found some corner of the
 # known world that fits the six pictures a little better. But the denoiser is frozen, and (1) can only choose among
 # things that it can already paint. On a model that has seen a billion pictures the choice is rich, and a row may be
 # enough; on ours it is poor.
@@ -228,8 +228,8 @@ print("KL  =", sympy.factor(sympy.simplify(cross - entropy)))
 print("m*  =", sympy.factor(sympy.solve(sympy.diff(surprise(a) + weight * cross, m), m)[0]))
 
 # %% [markdown] lang="en"
-# One number that has to serve both ends in between, and $\lambda$ says where. A network is better off: it is told which
-# of the two is asked for, so it can move the one and leave the other.
+# One number has to serve both, so it ends up in between, and $\lambda$ says where. A network is better off: it is told
+# which of the two is asked for, so it can move the one and leave the other.
 #
 # ### Both, with the same seed
 #
@@ -292,9 +292,9 @@ plotting.show_images(rows, columns=6, alt="After the longer lesson: six robots, 
 # The known things are nearly as they were: remembering more, and more kinds, costs little and saves much. The robots
 # have the right colours and stand in the right places, and are still rough.
 #
-# Now in numbers. *Suite* is the suite of 1.3, for single things, pairs and counts; *turned* is the share of its pictures
-# in which the judge sees a robot. The last column is a control: the judge is asked whether the pictures painted for
-# `<robot>` show the *other* new thing.
+# Now in numbers. *Suite* is the mean over the six tasks (1.1; `data/models/SCORES.md` names them), for single things,
+# pairs and counts; *turned* is the share of its pictures in which the judge sees a robot. The last column is a control:
+# the judge is asked whether the pictures painted for `<robot>` show the *other* new thing.
 
 # %%
 seen["untaught word"] = seen["textual inversion"] = seen["painted before"]  # no prompt of the suite uses the word
@@ -309,13 +309,14 @@ plotting.show_table(rows, ["", *found["drawn"], "suite", "turned", "a teapot?"])
 
 # %% [markdown] lang="en"
 # Read the table from left to right. A word alone leaves all else exactly as it was, for no other number has moved. Its
-# first column says how often the judge takes what it paints for a robot: more often than the untaught word, but look
-# at the picture above, and do not trust a judge further than you can see. DreamBooth without the prior costs much of
-# what the model knew: known things lose their shapes, and some are taken for robots. With the prior more of them are
-# left, and the word still calls the robot; the longer lesson keeps nearly all. Twelve and eighteen pictures are few;
-# `scripts/bench_finetuning.py` repeats this over seeds, with intervals and one more control: the short lesson with six
-# *teapots* (`data/bench/finetuning-new-thing.md`). After that lesson, too, the judge finds robots. Part of what it
-# counts as identity is only that something unknown stands there.
+# first column says how often the judge takes what it paints for a robot: hardly, if at all, more often than the
+# untaught word; over several seeds the two are equal (`data/bench/finetuning-new-thing.md`). DreamBooth without the
+# prior costs, by the suite, nearly all of what the model knew: known things lose their shapes, and some are taken for
+# robots. With the prior more of them are left, and the word still calls the robot; the longer lesson keeps nearly all.
+# Twelve and eighteen pictures are few; that file, made by `scripts/bench_finetuning.py`, has intervals and one more
+# control: the short lesson with six *teapots*. After that lesson the judge finds about as many robots as for a word not
+# taught, fewer than after the robots' own. So a little of what it counts as identity is only that something unknown
+# stands there: do not trust a judge further than you can see.
 #
 # ### One dial: how strong?
 #
@@ -352,7 +353,7 @@ print("the library agrees")
 # %% [markdown] lang="en"
 # ## Where it fails
 #
-# These are the pictures in which the judge finds no robot, with what was asked for.
+# These are the first five of the pictures in which the judge finds no robot, with what was asked for.
 
 # %%
 missed = (~found["… with prior"]["thing"]).nonzero().flatten().tolist()[:5]
@@ -360,12 +361,12 @@ shown = [painted["… with prior"][i] for i in missed] or [painted["… with pri
 plotting.show_images(torch.stack(shown), [f"{asked[i].background}, {asked[i].style}, {asked[i].things[0].size}" for i in missed] or None)
 
 # %% [markdown] lang="en"
-# What is dark or small is hard: a small robot is a handful of latent places. And where the judge does see a robot, look
-# again: outline and colours are there, the face is not. The judge counts what it takes for a robot sooner than for any
-# of seventeen other things; your own eye is stricter. On a GPU the recipe is the same, with a
-# pretrained model of a thousand times the size, some hundred steps, and photographs: the large model has seen many
-# robots, so less has to be learnt and less is forgotten. Prior preservation is one of several ways not to forget; 3.5
-# compares them.
+# Size and darkness do not explain it: look at the large ones and those in snow. And where the judge does see a robot,
+# look again at the other pictures painted with the prior (the lower row further up): a patch of about the right colour,
+# no clear outline, no face. The judge counts what it takes for a robot sooner than for any of seventeen other things;
+# your own eye is stricter. On a GPU the recipe is the same, with a pretrained model of a thousand times the size, some
+# hundred steps, and photographs: the large model has seen many robots, so less has to be learnt and less is forgotten.
+# Prior preservation is one of several ways not to forget; 3.5 compares them.
 #
 # ## Exercises
 #

@@ -234,10 +234,15 @@ print(f"residual of (9): {(left - right).abs().max():.1e}")
 
 # %%
 F_chalk = adaptation.fisher(first, chalk.pictures[:200], runtime.generator(4))
-layers = {name: value.mean().item() for name, value in F_chalk.items() if value.ndim > 1}
-plotting.show_table([[name, value / layers["0.weight"]] for name, value in layers.items()], ["weights of", "mean of F, first layer = 1"])
+means = [value.mean().item() for value in F_chalk.values() if value.ndim > 1]
+layers = [*(f"convolution {k}" for k in range(1, len(means))), "head"]
+rows = [[name, value / means[0]] for name, value in zip(layers, means, strict=True)]
+plotting.show_table(rows, ["weights of", "mean of F, first layer = 1"])
 
 # %% [markdown] lang="en"
+# All of them, but not alike: weight for weight, chalk leans most on the second convolution and the head, and least on
+# the last convolution; EWC holds them accordingly.
+#
 # On the stream. The anchor moves on after each style, and the diagonals are added up (Huszár 2018):
 
 # %%
@@ -273,17 +278,20 @@ plotting.show_heatmap(torch.stack([m[-1] for m in matrices.values()]), list(matr
 #
 # ## One dial: how large a buffer?
 #
-# Chalk, then sepia, sixty steps, a quarter of each batch old. Look at the left end.
+# Chalk, then sepia, sixty steps, a quarter of each batch old. The flat line is what is left of chalk if nothing is
+# kept. Look at the left end.
 
 # %%
 two, sizes = stream[:2], [4, 16, 64, 256]
-ends = [adaptation.follow(copy.deepcopy(first), two, adaptation.Replay(size), steps=60, progress=False)[-1] for size in sizes]
-curves = {name: [end[k].item() for end in ends] for k, name in enumerate(names[:2])}
+methods = [adaptation.Naive(), *map(adaptation.Replay, sizes)]
+ends = [adaptation.follow(copy.deepcopy(first), two, each, steps=60, progress=False)[-1] for each in methods]
+curves = {name: [end[k].item() for end in ends[1:]] for k, name in enumerate(names[:2])}
+curves["chalk, naive"] = [ends[0][0].item()] * len(sizes)
 plotting.show_curves(curves, x=[math.log2(size) for size in sizes], xlabel="log₂ of the pictures kept", ylabel="accuracy at the end")
 
 # %% [markdown] lang="en"
-# A handful of pictures is learnt by heart and protects little; with more of them, more of chalk is left. Sepia, in so few
-# steps, is learnt poorly whatever is kept.
+# A handful of pictures is soon learnt by heart, and what it protects is only what lies above the flat line; with more
+# of them, more of chalk is left. Sepia, in so few steps, is learnt poorly whatever is kept.
 #
 # ## Where it fails: new names
 #
@@ -364,8 +372,8 @@ except ValueError as error:
 # what is near good ones (TPE). Four times in a trial the accuracy on *validation* pictures is reported, and a trial below
 # the median of its forerunners is **pruned**. The study is an SQLite file, so a finished trial is safe on the disk.
 #
-# We let another process search, and kill it without a warning (SIGKILL) once three trials are finished and one is
-# half-way.
+# We let another process search, and kill it without a warning (SIGKILL) once three trials are finished and one is under
+# way.
 
 # %%
 study_file = Path(folder.name) / "study.db"
@@ -402,8 +410,9 @@ print(f"best: accuracy {study.best_value:.3f} with", {name: round(value, 3) for 
 
 # %% [markdown] lang="en"
 # Pruning is a bet that who starts badly ends badly. It is lost by dials that start slowly, such as small learning rates,
-# which is why a search should be told how long the real run will be. And nine trials on one seed find a good region, not
-# the best point in it.
+# which is why a search should be told how long the real run will be. The accuracy is that of a short trial: two styles,
+# few pictures, few steps; it does not compare with the table of methods. And nine trials on one seed, the first few
+# drawn at random, find a good region at most, not the best point in it: look which trial was the best.
 #
 # ## What is refused, and how
 #

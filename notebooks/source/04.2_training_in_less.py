@@ -71,7 +71,8 @@ plotting.show_table([[name, each.peak, each.peak / 2**20, most / each.peak] for 
 
 # %% [markdown] lang="en"
 # The second row trains the same weights on the same batch, with the same gradient, in a fifth of the memory or less. The
-# third trains fewer weights. Both can be known beforehand: `memory.predict` runs the step on tensors without numbers.
+# third trains fewer weights. The first two can be known beforehand: `memory.predict` runs the step on tensors without
+# numbers.
 
 # %%
 for name in list(jobs)[:2]:
@@ -102,12 +103,16 @@ results = {}
 
 def tried(name, plan, model=captioner, account=None):
     def watched(parameters):
+        def listen(*_):
+            if not kept:
+                kept.append(torch.cat([p.grad.flatten() for p in parameters if p.grad is not None]))
+
         optimiser = plan.optimiser(parameters)
-        optimiser.register_step_pre_hook(lambda *_: kept.append(torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])))
+        optimiser.register_step_pre_hook(listen)
         return optimiser
 
     kept = []
-    seconds = memory.measure(model, batch, replace(plan, optimiser=watched), 1).seconds
+    seconds = min(memory.measure(model, batch, replace(plan, optimiser=watched)).seconds for _ in range(2))
     results[name] = account or memory.count(model, batch, plan), seconds, kept[0]
 
 
@@ -115,7 +120,8 @@ tried("plain", plain, account=counted["plain"])
 print(f"{len(results['plain'][2]):,} numbers in the gradient")
 
 # %% [markdown] lang="en"
-# And a table of what was tried, with the plain step as the measure of all. Seconds are those of one step on this machine, and waver.
+# And a table of what was tried, with the plain step as the measure of all. Seconds are those of a second step on this
+# machine, after one to warm up, the better of two; they waver all the same.
 
 # %%
 def off(gradient, true):
@@ -209,7 +215,8 @@ assert torch.equal(results["checkpointing"][2], results["plain"][2])
 table("plain", "checkpointing")
 
 # %% [markdown] lang="en"
-# The difference is exactly zero. The price is one more forward pass, and a forward pass is about a third of a step.
+# The difference is exactly zero. The price is one more forward pass. Counted in products, that is about a third of a
+# step; the fourth column says what it is by the clock.
 #
 # ### The dial: how long is a block?
 #
@@ -249,8 +256,9 @@ lines = {"counted": held, "n/k + k": [layers / k + k for k in ks], "not checkpoi
 plotting.show_curves(lines, x=ks, xlabel="layers in a block", ylabel="layers' worth of activations")
 
 # %% [markdown] lang="en"
-# The count lies on (4), with its lowest point at the root of 36. Both ends are useless: blocks of one layer keep everything, and
-# one block of all layers computes everything again to keep everything.
+# The curve of (4) lies on that of the count, which shows as the wider band beneath; the lowest point is at the root of
+# 36. Both ends are useless: blocks of one layer keep everything, and one block of all layers computes everything again
+# to keep everything.
 #
 # ### Which part of a model?
 #
@@ -286,8 +294,8 @@ tried("bf16", replace(plain, precision="bf16"))
 table("plain", "bf16")
 
 # %% [markdown] lang="en"
-# Less memory, and a gradient that moved by some percent, as each number on the way is rounded to two or three digits. On a
-# GPU it is faster as well; on a processor that depends on its model.
+# Less memory, and a gradient that moved by some percent, as each number on the way is rounded to two or three digits.
+# The fourth column says whether it is faster on this processor; on a GPU it usually is.
 #
 # ### Underflow
 #
@@ -346,7 +354,8 @@ lines = {how: [off(narrow[how][name], wide[name]) for name in matrices] for how 
 plotting.show_curves(lines, xlabel="weight matrix", ylabel="gradient off by", logy=True)
 
 # %% [markdown] lang="en"
-# Without a scale, float16 is off further in nearly every matrix, not in one alone: what vanished above is missing below.
+# Without a scale, float16 is off further than with one in nearly every matrix, not in one alone: what vanished above is
+# missing below.
 #
 # ### When training stalls
 #
@@ -497,8 +506,9 @@ for name, values in kept.items():
 plotting.show_table(rows, ["average", "levels", "numbers in a block", "a number is off by", "to zero"])
 
 # %% [markdown] lang="en"
-# Blocks help, and where numbers are small the levels help more. The zeros matter most for $v$: AdamW moves a weight by $m/(\sqrt v+10^{-8})$ times its
-# rate. Here is the largest such move, with $v$ as it is, in equal steps, and in levels without a zero, as the package's `AdamW8bit` has them.
+# Blocks help most; the dynamic levels then remove nearly all zeros that remain, above all in $v$. There the zeros
+# matter most: AdamW moves a weight by $m/(\sqrt v+10^{-8})$ times its rate. Here is the largest such move, with $v$ as
+# it is, in equal steps, and in levels without a zero, as the package's `AdamW8bit` has them.
 
 # %%
 unsigned = memory.dynamic_levels(signed=False)
@@ -552,8 +562,9 @@ assert runs["8 bits"][1] < 2.2 and abs(runs["8 bits"][0][-1] / runs["32 bits"][0
 plotting.show_table(rows, ["states in", "bytes a weight", "last loss", "against 32 bits"])
 
 # %% [markdown] lang="en"
-# With 8 bits the curve lies on that of 32. With 4 bits it is behind in this short training from nothing, where averages change
-# fastest; whether that is a good trade has to be measured on the job at hand.
+# With 8 bits the curve lies on that of 32, which shows as the wider band beneath. With 4 bits it is behind in this
+# short training from nothing, where averages change fastest; whether that is a good trade has to be measured on the job
+# at hand.
 #
 # ## Fewer weights that learn
 #
@@ -679,9 +690,10 @@ def there_and_back(x, levels, block):
 checks.check_there_and_back(there_and_back)
 
 # %% [markdown] lang="en"
-# **4.2.3** (12 minutes) Fit it into 64 MiB. The batch is larger now: 48 pictures with captions from short to long, which plainly take
-# several times as much. Return a `memory.Plan` for the captioner whose counted peak is at most 64 MiB, and whose gradient is that of the whole
-# batch. All weights learn, by AdamW in any number of bits, in fp32. `mean`, `weighted` and `partial` from above are at hand.
+# **4.2.3** (12 minutes) Fit it into 64 MiB. The batch is larger now: 48 pictures with captions from short to long,
+# which take several times as much with the plain plan. Return a `memory.Plan` for the captioner whose counted peak is
+# at most 64 MiB, and whose gradient is that of the whole batch. All weights learn, by AdamW in any number of bits, in
+# fp32. `mean`, `weighted` and `partial` from above are at hand.
 
 # %% tags=["exercise"]
 def step_in_64(model):

@@ -172,9 +172,9 @@ def averaged(table, batches):
 #    rank has the sum of one part.
 # 2. *all-gather:* in $p-1$ more rounds the finished parts travel around.
 #
-# Each round sends one part of $N/p$ bytes, so that a rank sends
+# Of a tensor of $S$ bytes each round sends one part, $S/p$ bytes, so that a rank sends
 #
-# $$\text{all-reduce}=2\,\frac{p-1}{p}N,\qquad \text{reduce-scatter}=\text{all-gather}=\frac{p-1}{p}N \tag{3}$$
+# $$\text{all-reduce}=2\,\frac{p-1}{p}S,\qquad \text{reduce-scatter}=\text{all-gather}=\frac{p-1}{p}S \tag{3}$$
 #
 # which hardly depends on how many there are. Here is a sum without `all_reduce`:
 
@@ -242,13 +242,13 @@ plotting.show_table(rows, ["shares", "tokens of the ranks", "mean of means, off 
 #
 # ## Pieces of the weights: sharded
 #
-# Equation (2) of 4.1 says $16N$ bytes for $N$ weights, on every rank. But (3) has a gap in the middle: after the
-# reduce-scatter each gradient is complete on one rank. That rank alone needs the optimiser's states for it, and can
-# keep the weights, too. Others ask for them, a block at a time, and drop them again (ZeRO, Rajbhandari et al. 2020;
-# PyTorch's `fully_shard`, FSDP2):
+# Equation (2) of 4.1 says $16N$ bytes for $N$ weights, on every rank; the gradients are $S=4N$ of them. But (3) has a
+# gap in the middle: after the reduce-scatter each gradient is complete on one rank. That rank alone needs the
+# optimiser's states for it, and can keep the weights, too. Others ask for them, a block at a time, and drop them again
+# (ZeRO, Rajbhandari et al. 2020; PyTorch's `fully_shard`, FSDP2):
 #
 # $$\frac{16N}{p}\ \text{bytes held},\qquad \underbrace{\text{all-gather}}_{\text{forward}}+\underbrace{\text{all-gather}}_{\text{backward}}
-# +\underbrace{\text{reduce-scatter}}_{\text{gradients}}=3\,\frac{p-1}{p}\,4N\ \text{bytes sent} \tag{4}$$
+# +\underbrace{\text{reduce-scatter}}_{\text{gradients}}=3\,\frac{p-1}{p}S\ \text{bytes sent} \tag{4}$$
 #
 # One and a half times the messages of data parallel, for a $p$-th of the memory.
 #
@@ -318,8 +318,8 @@ plotting.show_table([[way, *("" if n is None else f"{n:.0e}" for n in row)] for 
 # %% [markdown] lang="en"
 # An empty place was not run, or cannot be: the denoiser is no chain. In float64 all ways give the weights of one
 # process. So they are the same mathematics; what is left in float32 is rounding, as a sum in another order rounds
-# differently. But why is the fourth column so much worse than the fifth, on the same model, in the same float32?
-# AdamW's first step (2.1) from a gradient $g$ at the rate $\eta$ is
+# differently. But why is *denoiser, float32* so much worse than *denoiser, float32, SGD*, the same model in the same
+# float32? AdamW's first step (2.1) from a gradient $g$ at the rate $\eta$ is
 #
 # $$\Delta w=-\eta\,\frac{g}{|g|+\epsilon} \tag{6}$$
 #
@@ -378,20 +378,21 @@ plotting.show_heatmap(table.round(), list(held), [name for kind in kinds for nam
 
 # %%
 task, weights = tasks["language, float32"], trained["language, float32", "alone"].weights
-N, shared = 4 * sum(w.numel() for w in weights.values()), 4 * weights["transformer.wte.weight"].numel()
+S, shared = 4 * sum(w.numel() for w in weights.values()), 4 * weights["transformer.wte.weight"].numel()
 width, layers = weights["transformer.wpe.weight"].shape[1], sum(name.endswith("ln_1.bias") for name in weights)
 activation = 4 * task.inputs.numel() * width
-formula = dict(zip(ways[2:], (N, 1.5 * N, 4 * layers * activation, activation + shared, activation + shared), strict=True))
+formula = dict(zip(ways[2:], (S, 1.5 * S, 4 * layers * activation, activation + shared, activation + shared), strict=True))
 rows = [[way, formula[way] / 1024, *(n / 1024 for n in trained["language, float32", way].sent)] for way in ways[2:]]
 for way, wanted, *sent in rows:
     assert all(1 < n / wanted < (1.4 if way == "sharded" else 1.1) for n in sent)
 plotting.show_table([[*row, "", ""][:4] for row in rows], ["KiB in a step", "by formula", "rank 0 sent", "rank 1 sent"])
 
 # %% [markdown] lang="en"
-# The formulas hold, but for sharding: gloo, which carries the messages, needs more of them for a
-# reduce-scatter than a ring does. What does *not* occur in a formula matters most. Data parallel and sharding send weights, however small the batch. Tensor parallel and the pipeline send
-# activations, however large the model; but tensor parallel does so in every block, and all wait for it. So it is used
-# within one machine, where wires are short, and the pipeline between machines.
+# The formulas hold, but for sharding: gloo, which carries the messages, needs more of them for a reduce-scatter than a
+# ring does. What does *not* occur in a formula matters most. Data parallel sends gradients, and sharding sends weights
+# and gradients: as many bytes as the model is large, or more, however small the batch. Tensor parallel sends only
+# activations, and so would the pipeline without the shared table; but tensor parallel does so in every block, and all
+# wait for it. So it is used within one machine, where wires are short, and the pipeline between machines.
 #
 # ## The dial: micro-batches
 #
@@ -515,7 +516,9 @@ plotting.show_table(rows, ["what", "seconds for the steps", "with the start"])
 #
 # For real trainings one starts the whole script several times, with `accelerate launch`. The course's `training.fit`
 # notices it: each process takes an equal share of every batch, gradients are averaged (1), and rank 0 prints and saves.
-# We run the script that trained our language model, for three steps, into a temporary folder.
+# We run the script that trained our language model, for three steps, into a temporary folder. It ends with a line for
+# each language, in nats a token: how surprised the model is, the least that the grammar allows, and how far the model
+# is above it, with an interval.
 
 # %%
 data = Path(folder.name, "data", "models")

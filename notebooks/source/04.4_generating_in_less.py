@@ -202,10 +202,11 @@ for name, processor in processors.items():
 plotting.show_table(rows, ["seconds", "128 pixels", "512 pixels"])
 
 # %% [markdown] lang="en"
-# Slicing was made to save memory against eager attention, and does. Against SDPA, which is on unless somebody turns it off, it takes
-# more memory. In time attention alone loses to SDPA as well (the table before); in a whole denoiser of small pictures, where convolutions take
-# most of the time, the two are close. There is nothing to win. Old advice turns it on, the library's own documentation warns of
-# it: `enable_attention_slicing()` is the first thing to *remove* from an old script.
+# Slicing was made to save memory against eager attention, and does. Against SDPA, which is on unless somebody turns it
+# off, it takes more memory. In time, too, sliced attention on its own loses to SDPA (the table before); in a whole
+# denoiser of small pictures, where convolutions take most of the time, the two are close. There is nothing to win. Old
+# advice turns it on, the library's own documentation warns of it: `enable_attention_slicing()` is the first thing to
+# *remove* from an old script.
 #
 # ## The decoder
 #
@@ -326,11 +327,13 @@ def in_bits(**bits):
 full = {name: getattr(pipe, name) for name in ("text_encoder", "unet", "vae")}
 plain, scores = judged()
 table, drawn = [["float32", in_bits(), "", *scores]], {"float32": plain}
-print(table)
+print(f"float32: {table[0][1]:.1f} MiB, six tasks {table[0][3]}, exact {table[0][4]}")
 
 # %% [markdown] lang="en"
-# First the denoiser alone, in 8 and in 4 bits, then all three networks in 4, and at last a mixture: 8 bits for the denoiser and 4 for the
-# other two. The last column is one call of the denoiser, the best of three; it wavers with what else the machine does.
+# First the denoiser alone, in 8 and in 4 bits, then all three networks in 4, and at last a mixture: 8 bits for the
+# denoiser and 4 for the other two. *Six tasks* is the mean over those of 1.1 (`data/models/SCORES.md` names them),
+# *exact* the share of pictures with everything right. The last column is one call of the denoiser, the best of three;
+# it wavers with what else the machine does.
 
 # %%
 choices = {
@@ -355,20 +358,22 @@ plotting.show_table(rows, ["weights", "MiB", "PSNR, dB", "six tasks", "exact", "
 # %% [markdown] lang="en"
 # Eight bits hardly move a picture. Four bits in the denoiser move it so far that the judge sees it: what is rounded wrongly is used
 # again at each step. The mixture is smaller than that, and nearer to float32. The brackets are wide, twelve pictures cannot tell
-# small losses; PSNR can, as it compares picture with picture. And nothing is won in time: decoding weights is work. The two pictures
-# that four bits moved most:
+# small losses; PSNR can, as it compares picture with picture. And time is lost, not won: see the seconds of a call.
+# Decoding weights is work. The two pictures that four bits moved most:
 
 # %%
 most = evaluation.psnr(drawn["4 bits everywhere"], plain).argsort()[:2]
-titles = [""] * len(drawn) + list(drawn)
-plotting.show_images(torch.stack([pictures[most] for pictures in drawn.values()], 1).flatten(0, 1), titles, columns=len(drawn), scale=0.75)
+titles, pairs = [""] * len(drawn) + list(drawn), torch.stack([pictures[most] for pictures in drawn.values()], 1)
+alt = f"Two pictures, a row each, drawn with weights in {', '.join(drawn)}"
+plotting.show_images(pairs.flatten(0, 1), titles, columns=len(drawn), alt=alt, scale=0.75)
 
 # %% [markdown] lang="en"
 # And their differences to float32, four times as strong; grey is no difference.
 
 # %%
 away = torch.stack([(drawn[name] - plain)[most] * 4 for name in choices], 1).flatten(0, 1)
-plotting.show_images(away.clamp(-1, 1), [""] * len(choices) + list(choices), columns=len(choices), scale=0.75)
+titles, alt = [""] * len(choices) + list(choices), f"Their differences to float32, with weights in {', '.join(choices)}"
+plotting.show_images(away.clamp(-1, 1), titles, columns=len(choices), alt=alt, scale=0.75)
 
 # %% [markdown] lang="en"
 # ## A device that is too small
@@ -425,20 +430,21 @@ except RuntimeError as error:
 # %% [markdown] lang="en"
 # ## Fewer steps
 #
-# Steps cost time. Do they cost memory? The walk is counted for 2 and for 4 steps, and judged for 4 and for 1.
+# Steps cost time. Do they cost memory? The walk is counted for 2 and for 4 steps, and judged for 8, 4 and 1.
 
 # %%
 schedule = diffusion.Schedule.from_scheduler(pipe.scheduler)
 noise, predict = sampling.start_noise(pipe, [1]), sampling.guided(pipe, prompts[:1])
 held = {n: memory.count_call(pipe.unet, (noise, n), lambda _, x, n: sampling.ddim(predict, x, schedule, n)).peak for n in (2, 4)}
 assert len(set(held.values())) == 1
-rows = [[8, *table[0][3:]]] + [[n, *judged(n)[1]] for n in (4, 1)]
+rows = [[n, *judged(n)[1]] for n in (8, 4, 1)]
 print(held)
 plotting.show_table(rows, ["steps", "six tasks", "exact", "seconds a picture"])
 
 # %% [markdown] lang="en"
-# To the byte the same: a step forgets the one before it. Steps buy accuracy with time, and the first few buy the most. Fewer steps
-# save memory only in an indirect way: time won here can be spent on smaller tiles and offload.
+# To the byte the same: a step forgets the one before it. Steps buy accuracy with time, and the first few buy the most.
+# A good part of the seconds is text and decoding, which no step count changes. Fewer steps save memory only in an
+# indirect way: time won here can be spent on smaller tiles and offload.
 #
 # ## 1,024 pixels
 #
@@ -479,8 +485,9 @@ plotting.show_table(rows, ["way", "MB of Python and libraries", "MB above", "sec
 plotting.show_images(whole_and_part(sky.picture), ["a yellow star at night, in windows", "a part, as it is"])
 
 # %% [markdown] lang="en"
-# A sky full of stars, not all of them good ones. Asked for was one. The judge reads 128 pixels: the enlarged picture reduced to these, and the other one in 64
-# squares. What does it find, over all squares?
+# A sky full of stars, not all of them good ones. They stand in rows and columns, and dark bands cross the picture: the
+# windows show through. We asked for one. The judge reads 128 pixels: the enlarged picture reduced to these, and the
+# other one in 64 squares. What does it find, over all squares?
 
 # %%
 def found_in(squares):
@@ -492,16 +499,17 @@ print("enlarged:", found_in(F.avg_pool2d(enlarged, 8)))
 print("windows:", found_in(windows.unfold(2, 128, 128).unfold(3, 128, 128).permute(0, 2, 3, 1, 4, 5).flatten(0, 2)))
 
 # %% [markdown] lang="en"
-# This is what a model trained at 128 pixels can do at 1,024. Windows draw real detail and many things, of which none knows of the
-# others: good for a sky or a pattern, wrong for "a star". Enlarging keeps the facts and adds none: edges are soft, and a
-# house eight times as large has no more bricks. A model for large pictures has to be trained on them.
+# This is what a model trained at 128 pixels can do at 1,024. Windows draw real detail and many things, of which none
+# knows of the others: good for a pattern, wrong for "a star"; even a sky shows the grid. Enlarging keeps the facts and
+# adds none: edges are soft, and a house eight times as large has no more bricks. A model for large pictures has to be
+# trained on them.
 #
 # ## Where it fails
 #
-# Three pieces of advice that do not hold here, each with its figure above. **Slicing attention** takes more than what is on by default.
-# **Tiles without overlap** leave a grid. **Four bits everywhere** moves pictures furthest, where the mixture takes little more. The third
-# as a question to the judge: which prompts were drawn right in every point in float32, and not any more? Above float32, below four
-# bits; under each what the judge sees.
+# Three pieces of advice that do not hold here, each with its figure or table above. **Slicing attention** takes more
+# than what is on by default. **Tiles without overlap** leave a grid. **Four bits everywhere** loses facts; the mixture,
+# for a few MiB more, loses hardly any. The third as a question to the judge: which prompts were drawn right in every
+# point in float32, and not any more? Above float32, below four bits; under each what the judge sees.
 
 # %%
 exact = {name: evaluation.examine(parser, drawn[name], wanted).right["exact"] for name in ("float32", "4 bits everywhere")}
@@ -572,7 +580,8 @@ checks.check_kept(kept)
 #
 # 1. Softmax can be made in chunks (1–3); SDPA does so, and slicing loses against it in bytes.
 # 2. Tiles set the decoder's memory; overlap pays for the seam (4) with time. Slicing a batch is exact.
-# 3. Eight bits are nearly free, four move pictures; offload trades bytes on the device for bytes moved, exactly.
+# 3. Eight bits are nearly free in quality, four move pictures; offload trades bytes on the device for bytes moved,
+#    exactly.
 # 4. Steps cost time and no memory; 1,024 pixels fit into 300 MB, and what they show is what 128 pixels taught.
 #
 # **Next:** 5.1 asks what a style is.

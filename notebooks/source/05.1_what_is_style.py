@@ -23,8 +23,8 @@ print(runtime.summary())
 # %% [markdown] lang="en"
 # ## What we are after
 #
-# A real photograph in two other manners: of a drawing with black level lines, and of a photographed heap of gravel. Look at
-# what stays (eyes and nose) and at what changes (every line).
+# A real photograph in two other manners: of a drawing with black horizontal lines, and of a photographed heap of
+# gravel. Look at what stays (eyes and nose) and at what changes (every line).
 
 # %%
 def square(picture, side=96):
@@ -200,8 +200,9 @@ print(f"equations (3) and (4) hold; numbers kept of {seen.numel():,}: Gram {48 *
 #
 # $$\|G^x-G^y\|^2=\mathbb E\,k(x,x')+\mathbb E\,k(y,y')-2\,\mathbb E\,k(x,y),\qquad k(x,y)=(x^\top y)^2 \tag{5}$$
 #
-# where each $\mathbb E$ is a mean over all pairs of points. The right side is a known test of whether two clouds come from one density, the
-# **maximum mean discrepancy** with kernel $k$. To match Gram matrices is to match clouds. Both sides, on real maps:
+# where each $\mathbb E$ is a mean over all pairs of points. The right side is the square of the **maximum mean
+# discrepancy** with kernel $k$, a known test of whether two clouds come from one density. To match Gram matrices is to
+# match clouds. Both sides, on real maps:
 
 # %%
 def mean_kernel(one, other):
@@ -264,8 +265,8 @@ print(f"the loss of the photograph itself: {gatys_loss(cat).item():.4f}")
 #
 # $$\frac{\partial}{\partial F}\,\frac1{C^2}\|G-A\|^2=\frac{4}{C^2N}\,(G-A)\,F \tag{7}$$
 #
-# Each place gets a correction that depends on its own column alone: no place asks another. Autograd agrees, and carries
-# the slope on through the network to the pixels.
+# Once $G$ is known, each place's correction is the same matrix times its own column. Autograd agrees, and carries the
+# slope on through the network to the pixels.
 
 # %%
 F = features(cat)["down_2"].double().requires_grad_()
@@ -319,9 +320,10 @@ assert runs["from the cat"][0].content < 1e-6 < runs["from the cat"][-1].content
 plotting.show_curves(curves, xlabel="evaluation of the loss", ylabel="loss", logy=True)
 
 # %% [markdown] lang="en"
-# From the cat, the content loss begins at nothing and has to *rise*: style is paid for with content. From noise the lines
-# come first, as their loss weighs most, and the eyes are found later among them. The two ends cost about the same and are
-# two pictures: L-BFGS finds a valley near its beginning, and that is why we begin at the content.
+# From the cat, the content loss begins at nothing and has to *rise*: style is paid for with content. From noise the
+# lines come first, as their loss weighs most, and the eyes are found later among them. The two ends cost about the same
+# and look alike, yet differ in their lines: L-BFGS finds a valley near its beginning. The run from the content came
+# down earlier, and that is why we begin there.
 #
 # ### The library agrees
 #
@@ -380,8 +382,9 @@ made = [texture(woodcut, layers) for layers in upto]
 plotting.show_images([woodcut, *made], ["woodcut", *(f"to {layers[-1]}" for layers in upto)], scale=0.4)
 
 # %% [markdown] lang="en"
-# The first layer alone gets the shades, and blots that lean the right way. With deeper layers come level lines. No place is
-# kept: the town is gone, and so is the star. These pictures are what the word *style* means in the formulas of this chapter, no more and no less.
+# The first layer alone gets the shades, and blots that lean the right way. With deeper layers come horizontal lines. No
+# place is kept: the town is gone, and so is the star. These pictures are what the word *style* means in the formulas of
+# this chapter, no more and no less.
 #
 # ### Features without downloaded weights
 #
@@ -427,15 +430,16 @@ plotting.show_table(rows, ["w", "content loss", "style loss"])
 # %% [markdown] lang="en"
 # The one falls, the other rises, all the way: a balance, not an optimum. Nothing in the formula says which $w$ is right.
 #
-# **Total variation** is the other dial. The encoder steps from two pixels to one, and a chequered pattern of single pixels slips
-# through between its steps. Without $v$ the loss fills the picture with it.
+# **Total variation** is the other dial. The encoder steps from two pixels to one, and a chequered pattern of single
+# pixels slips through between its steps. Without $v$ the loss fills the picture with it. Look at the middle of the
+# picture, enlarged:
 
 # %%
 dials = [0.0, 0.3, 3.0]
 made = [style.gatys(features, cat, gravel, weight=3, smooth=v, steps=30) for v in dials]
 rough = [losses.total_variation(each).item() for each in made]
 assert rough[0] > rough[1] > rough[2]
-plotting.show_images(made, [f"v = {v:g}" for v in dials], scale=0.4)
+plotting.show_images([square(each, 48) for each in made], [f"v = {v:g}" for v in dials])
 
 # %% [markdown] lang="en"
 # The chequers fade as $v$ grows, and the style fades with them.
@@ -456,12 +460,12 @@ manners = [replace(one.scene, style=name) for one, name in zip(scenes.samples(7,
 manners, truth = scenes.pictures(manners), scenes.pictures([replace(scene, style=name) for name in names])
 painted = torch.cat([style.gatys(features, content, one[None], weight=10, smooth=0.05, steps=30) for one in manners])
 rows = {"style": manners, "painted": painted, "drawn": truth}
-shown = [(f"{names[k]}: {what}", each[k]) for k in (0, 2, 6) for what, each in rows.items()]
-plotting.show_images([each for _, each in shown], [title for title, _ in shown], columns=3, scale=0.5)
+shown = [(f"{names[k]}: {what}", each[k, :, 32:100]) for k in (2, 6) for what, each in rows.items()]
+plotting.show_images([each for _, each in shown], [title for title, _ in shown], columns=3)
 
 # %% [markdown] lang="en"
-# Three of the seven: the style picture, what (6) painted, and how the world draws it. The table says what the parser reads, as
-# a share of the seven pictures, and the style loss.
+# Two of the seven, without sky and foreground: the style picture, what (6) painted, and how the world draws it. The
+# table says what the parser reads, as a share of the seven pictures, and the style loss.
 
 # %%
 def judged(pictures):
@@ -480,9 +484,9 @@ plotting.show_table([[name, *row] for name, row in rows.items()], ["picture", "s
 # %% [markdown] lang="en"
 # Read the last two rows with care. The pictures of Gatys' method have a **far smaller style loss than true drawings in
 # the style**, and yet the judge does not take all of them for such. The drawn ones satisfy the judge, with a large loss: another
-# scene has other colours, and Gram matrices count colours as style. The loss is a proxy. Made small, it stops to be a measure; that is why
-# the next notebooks report the judge. The first two rows are there because each would win if only one thing was counted:
-# a copy of the content, or of the style.
+# scene has other colours, and Gram matrices count colours as style. The loss is a proxy. Made small, it stops being a
+# measure; that is why the next notebooks report the judge. The first two rows are there because each would win if only
+# one thing was counted: a copy of the content, or of the style.
 
 # %%
 assert rows["Gatys"][2] < 0.5 * rows["drawn"][2] and rows["Gatys"][0] < rows["drawn"][0]
@@ -574,7 +578,8 @@ checks.check_mean_slope(mean_slope)
 #
 # ### References
 #
-# - Gatys, Ecker, Bethge 2016, *Image style transfer using convolutional neural networks*, CVPR; arXiv 1508.06576.
+# - Gatys, Ecker, Bethge 2016, *Image style transfer using convolutional neural networks*, CVPR 2016; first as *A neural
+#   algorithm of artistic style*, arXiv 1508.06576.
 # - Li, Wang, Liu, Hou 2017, *Demystifying neural style transfer*, arXiv 1701.01036.
 # - He, Wang, Hopcroft 2016, *A powerful generative model using random weights for the deep image representation*, arXiv 1606.04801.
 # - Johnson, Alahi, Fei-Fei 2016, *Perceptual losses for real-time style transfer and super-resolution*, arXiv 1603.08155.

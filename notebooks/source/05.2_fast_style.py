@@ -1,10 +1,10 @@
 # %% [markdown] lang="en"
 # # 5.2 Fast style
 #
-# In 5.1 every picture was an optimisation of its own: hundreds of looks through a network, for one result. Here a
-# network learns to do it in **one pass**. First for any style, with one line of algebra and a decoder that we train;
-# then for a single style, with a network that keeps it in its weights. Both are timed against 5.1, and judged by a
-# reader that knows what a style is: our world is drawn, so we know the right answer.
+# In 5.1 every picture was an optimisation of its own: dozens to hundreds of looks through a network, for one result.
+# Here a network learns to do it in **one pass**. First for any style, with one line of algebra and a decoder that we
+# train; then for a single style, with a network that keeps it in its weights. Both are timed against 5.1, and judged by
+# a reader that knows what a style is: our world is drawn, so we know the right answer.
 #
 # **Needs:** this repository and two processor cores. The last cell prints the memory it took.
 
@@ -251,8 +251,9 @@ plotting.show_table([[name, *measured(each, content, manners)] for name, each in
 # %% [markdown] lang="en"
 # Read the first and the last row before the others. Doing nothing costs no content. And the right answer is far from a
 # style loss of zero: a style picture shows *other things*, whose colours are in its Gram matrices, and a painter may
-# get a smaller loss than the right answer by taking them over. Losses are what we can train with; whether a style has
-# arrived is another question, and we shall ask a reader who knows the styles.
+# get a smaller loss than the right answer by taking them over. Between the two decoders the losses hardly differ: see
+# whether the longer training is ahead in either. Losses are what we can train with; whether a style has arrived is
+# another question, and we shall ask a reader who knows the styles.
 #
 # ## The dial
 #
@@ -325,12 +326,12 @@ plotting.show_images(grid, columns=3, scale=0.5, alt="Nine pictures of one conte
 # %%
 plain, dots = painted(scenery, "flat"), painted(scenery, "points")
 pointed = style.transfer(plain, "points", method="network")
-plotting.show_images(torch.cat([pointed[1:], dots[1:]]), ["network"] * 3 + ["by rule"] * 3, columns=3, scale=0.6)
+plotting.show_images(torch.cat([pointed[1:3], dots[1:3]]), ["network"] * 2 + ["by rule"] * 2, columns=2)
 
 # %% [markdown] lang="en"
-# It has to find, from matrices alone, what the style is. See what it found of it, and what it did to the colours: Gram
-# matrices hold the colours of the style's pictures too, and a network that has to match their mean in *every* picture
-# is paid for repainting one that has others.
+# It has to find, from matrices alone, what the style is. It found light and soft edges, but hardly the grid of dots.
+# And see what it did to the colours: Gram matrices hold the colours of the style's pictures too, and a network that has
+# to match their mean in *every* picture is paid for repainting one that has others.
 #
 # ### Content against style
 #
@@ -382,9 +383,9 @@ plotting.show_images(balanced, [f"w = {weight:g}" for weight in networks] * 2, c
 #
 # ## How much faster?
 #
-# The same content and style, a small piece of 64 pixels, on the same machine. Gatys gets its usual 200 evaluations.
-# Time is the processor's, so a busy machine does not count. The loss is the style loss that Gatys himself minimises, in
-# the encoder.
+# The same content and style, a small piece of 64 pixels, on the same machine. Gatys gets the 200 evaluations that
+# `style.transfer` gives him. Time is the processor's, so a busy machine does not count. The loss is the style loss that
+# Gatys himself minimises, in the encoder.
 
 # %%
 piece, manner = content[..., 32:96, 32:96], manners[PAINTED.index("points")][None, :, 32:96, 32:96]
@@ -407,7 +408,7 @@ print({name: f"{seconds:.3g} s" for name, (seconds, _) in results.items()})
 
 # %% [markdown] lang="en"
 # Look at the ratio, then at the loss: faster at what? The last column is another ratio: Gatys is stopped as soon as his
-# style loss is as low as the network's.
+# style loss is as low as that of the method in the row.
 
 # %%
 goal, rows = style.grams(features(manner)), []
@@ -475,8 +476,8 @@ plotting.show_table(rows, ["42 pairs", "style", "content", "both"])
 
 # %% [markdown] lang="en"
 # Brackets hold 95 % of bootstrap draws; with 42 pairs they are wide. The controls fail where they must, the ceiling is
-# high, so the judge can tell. What AdaIN lacks to the ceiling is AdaIN's. Which styles are they? Rows: asked for;
-# columns: read.
+# high, so the judge can tell. What is missing to the ceiling is AdaIN's own shortfall, not the judge's. Which styles
+# are they? Rows: asked for; columns: read.
 
 # %%
 read = Counter(zip(names, (one.style for one in parser.read(fast)), strict=True))
@@ -486,7 +487,7 @@ plotting.show_table([[name, *(read[name, said] or "·" for said in scenes.STYLES
 # What stands on the diagonal has arrived. What stands beside it shows what a style is made of: means and deviations
 # carry colour and contrast, and some of the surface. But a lead line between panes, a regular grid of dots or the bare
 # margin of a watercolour is an *arrangement*, of which they know nothing: what comes of it the decoder must have learnt
-# by heart. And the network for one style, on the same contents?
+# by heart. And the network, which learnt nothing but points, on the same contents?
 
 # %%
 single = contents[::7]
@@ -498,7 +499,9 @@ for name, made in {"network": style.transfer(single, "points", method="network")
 plotting.show_table(rows, ["points, 6 pictures", "style right", "content right", "styles read"])
 
 # %% [markdown] lang="en"
-# Six pictures are only a look; `data/bench/style.md` has the long table, of this and all other methods.
+# The network is read as points about as rarely as AdaIN: its Gram matrices brought light, colour and soft edges, but
+# not the grid of dots. Six pictures are only a look; `data/bench/style.md` has the long table, of this and all other
+# methods.
 #
 # ## Why copying can win
 #
@@ -509,11 +512,11 @@ plotting.show_table(rows, ["points, 6 pictures", "style right", "content right",
 # $$\text{score}=(1+d_c)\,(1+d_s),\qquad d_s=|\mu-\mu'|^2+\operatorname{tr}\big(\Sigma+\Sigma'-2(\Sigma\Sigma')^{1/2}\big) \tag{10}$$
 #
 # Small is good. Who copies the content has $d_c=0$ for sure, and pays $d_s$ once. **Rule: compare two products.**
-# Measure $d_c$ in some unit, so that it becomes $k\,d_c$; a method loses to the copy as soon as
+# Scale $d_c$ by a factor $k$: a method loses to the copy as soon as
 #
 # $$k>\frac1{d_c}\Big(\frac{1+d_s(\text{copy})}{1+d_s}-1\Big) \tag{11}$$
 #
-# And the unit is nobody's choice but the author's. Both distances for our pictures, in the fixed network:
+# And the factor is nobody's choice but the author's. Both distances for our pictures, in the fixed network:
 
 # %%
 @torch.no_grad()
@@ -535,19 +538,19 @@ distances = {name: (measured(each, contents, targets)[0], frechet(cloud(each), g
 print({name: f"d_c = {c:.3f}, d_s = {s:.3f}" for name, (c, s) in distances.items()})
 
 # %% [markdown] lang="en"
-# Now the ranking, in four units. The last column has the judge's share of pictures that are right in both, style and
-# content.
+# Now the ranking, with four factors. The last column has the judge's share of pictures that are right in both, style
+# and content.
 
 # %%
-units = [0.1, 1, 10, 100]
+factors = [0.1, 1, 10, 100]
 score = lambda c, s, k: (1 + k * c) * (1 + s)  # noqa: E731
 both = {"copy": contents, "AdaIN": fast, "pasted": targets, "drawn by rule": ruled}
 both = {name: mean([a and b for a, b in zip(*judged(each), strict=True)]) for name, each in both.items()}
-rows = [[name, *(score(*each, k) for k in units), both[name]] for name, each in distances.items()]
-plotting.show_table(rows, ["score (small is good)", *[f"k = {k}" for k in units], "both right"])
+rows = [[name, *(score(*each, k) for k in factors), both[name]] for name, each in distances.items()]
+plotting.show_table(rows, ["score (small is good)", *[f"k = {k}" for k in factors], "both right"])
 
 # %% [markdown] lang="en"
-# And equation (11) for each: from which unit on is doing nothing better?
+# And equation (11) for each: from which factor on is doing nothing better?
 
 # %%
 copied = distances["copy"][1]
@@ -557,10 +560,9 @@ for name, k in limits.items():
 plotting.show_table([[name, max(k, 0)] for name, k in limits.items()], ["loses to the copy", "once k is above"])
 
 # %% [markdown] lang="en"
-# With a large unit the copy beats everything, even the *right answer*, the row that the judge likes best. With a small
-# one the pasted style picture is the best of all. No method changed in between. In at least one public audit of
-# ArtFID the copied input came out first. So ask of every table of style transfer: where are the rows for doing nothing,
-# and for pasting?
+# With a large $k$ the copy beats everything, even the *right answer*, the row that the judge likes best. With a small
+# one the pasted style picture is the best of all. No method changed in between. So ask of every table of style
+# transfer: where are the rows for doing nothing, and for pasting?
 #
 # ## A real photograph, of any size
 #
@@ -625,7 +627,7 @@ plotting.show_images(torch.cat(small), list(kinds), columns=3, scale=0.7)
 
 # %%
 per_pixel, photo = most / (384 * 384), 20e6
-rows = [["at once", per_pixel * photo / 1024], ["in tiles, 36 bytes a pixel", (36 * photo + 124e6) / 2**30]]
+rows = [["at once", per_pixel * photo / 1024], ["in tiles: 36 bytes a pixel, and 124 MB for a tile", (36 * photo + 124e6) / 2**30]]
 plotting.show_table(rows, ["a photograph of 20 megapixels", "GiB"])
 
 # %% [markdown] lang="en"
@@ -658,8 +660,8 @@ plotting.show_table(rows, ["way", "restless above", "restless below"])
 # A style loss wants variation and does not care where, and an empty area is where it costs the content least. Its
 # colour is not safe either: (4) spreads whatever there is over the whole range of the style. (In a perfectly flat
 # channel $\sigma_c=0$, and (4) would divide by nothing: `style.adain` leaves such a channel its shape.) On a graphics
-# card, with a trained VGG and a hundred thousand photographs, all this gets better by much, and the three failures stay
-# known by name.
+# card, with a trained VGG and a hundred thousand photographs, all this gets much better, but the same three failures
+# remain.
 #
 # ## Exercises
 #
@@ -725,7 +727,8 @@ checks.check_share_right(share_right)
 #
 # - Huang, Belongie 2017, *Arbitrary style transfer in real-time with adaptive instance normalization*, arXiv 1703.06868.
 # - Johnson, Alahi, Fei-Fei 2016, *Perceptual losses for real-time style transfer and super-resolution*, arXiv 1603.08155.
-# - Gatys, Ecker, Bethge 2016, *Image style transfer using convolutional neural networks*, CVPR; arXiv 1508.06576.
+# - Gatys, Ecker, Bethge 2016, *Image style transfer using convolutional neural networks*, CVPR 2016; first as *A neural
+#   algorithm of artistic style*, arXiv 1508.06576.
 # - Ulyanov, Vedaldi, Lempitsky 2016, *Instance normalization: the missing ingredient for fast stylization*, arXiv 1607.08022.
 # - Chen et al. 2022, *Towards ultra-resolution neural style transfer via thumbnail instance normalization*, AAAI; arXiv 2103.11784.
 # - Wright, Ommer 2022, *ArtFID: quantitative evaluation of neural style transfer*, arXiv 2207.12280.

@@ -130,7 +130,7 @@ plotting.show_table(rows, ["t", "judge is right", "by (2)"])
 # %% [markdown] lang="en"
 # So noise erases differences by their *length* in the latent: short ones first. How long are those that matter to us? Style: the same
 # scene in two manners. Content: two scenes in one manner. A detail: one latent place of 256, changed as much
-# as two scenes differ there. Look at where each curve leaves the top.
+# as two scenes differ there. Look at where each curve leaves the top. (At $s=1$ all is noise, and every judge guesses.)
 
 # %%
 z = {name: encoded(drawn(shown, [name] * 6)) for name in ("flat", "ink", "neon")}
@@ -138,7 +138,7 @@ lengths = {f"style, flat or {name}": (z[name] - z["flat"]).flatten(1).norm(dim=1
 lengths["two contents"] = torch.pdist(z["flat"].flatten(1)).mean()
 assert 0.3 < lengths["style, flat or neon"] / lengths["two contents"] < 3
 lengths["a detail"] = lengths["two contents"] / 16
-s = np.linspace(0.02, 1, 50)
+s = np.linspace(0.02, 0.98, 49)
 level = schedule.abar[(torch.from_numpy(s) * schedule.T).long() - 1]
 curves = {name: torch.special.ndtr((level / (1 - level)).sqrt() * d / 2) for name, d in lengths.items()}
 plotting.show_curves(curves, x=s, xlabel="strength s", ylabel="best judge is right")

@@ -101,7 +101,7 @@ for slip in [*slips, "a house::2 a tree::-3", "一座红色的房子 --chaos 120
     try:
         studio.parse(slip)
     except studio.PromptError as error:
-        print(f"{error.sentence}\n    {error.pointer()}".replace("\n", "\n    "), end="\n\n")
+        print(f"{error.sentence}\n{error.pointer()}".replace("\n", "\n    "), end="\n\n")
 
 # %% [markdown] lang="en"
 # The caret stands right even after Chinese characters, which are two columns wide.
@@ -142,8 +142,8 @@ plotting.show_images(mixed, [f"house {pair.replace('::', ' : ')} boat" for pair 
 # %%
 path = """
 flowchart LR
-    form([form, line,<br/>call or PNG]) --> job[JobSpec] --> queue[queue] --> worker[worker thread<br/>owns the models]
-    worker -->|events| ears([screen,<br/>your listener])
+    form([a request<br/>form, line, call or PNG]) --> job[JobSpec] --> queue[queue] --> worker[worker thread<br/>owns the models]
+    worker -->|events| ears([listeners<br/>screen, your own])
     worker -->|pictures| gallery[gallery<br/>PNG and index]
     cancel([Cancel]) -.->|a flag| worker
 """
@@ -178,8 +178,9 @@ rows = [[f"{event.at - log[0].at:.2f} s", event.kind, event.sentence or f"{len(e
 plotting.show_table([[when, kind, "" if kind == "started" else said] for when, kind, said in rows], ["time", "event", "it says"])
 
 # %% [markdown] lang="en"
-# The time left is a guess from the steps so far, and there is none before the first. Some steps came with pictures. These are the clean pictures that the model
-# *expected* at that step (equation (2) of 1.1), drawn by one matrix instead of the decoder and at half the size:
+# The time left is a guess from the steps so far, and the first step has none yet. Some steps came with pictures. These
+# are the clean pictures that the model *expected* at that step (equation (2) of 1.1), drawn by one matrix instead of
+# the decoder and at half the size:
 
 # %%
 seen = [event for event in log if event.kind == "step" and event.pictures]
@@ -255,7 +256,9 @@ row = {"parent": yard.pictures[0], "inpaint a tree": treed, "zoom out": next_of(
 plotting.show_images(list(row.values()), list(row), scale=0.75)
 
 # %% [markdown] lang="en"
-# Outside the rectangle nothing may change, but for a seam of eight pixels in which old and new are faded into each other. We count, and then pan to the right:
+# Inside the rectangle all is drawn anew, and what reaches into it may be lost, as here the right wall of the house.
+# Outside nothing may change, but for a seam of eight pixels in which old and new are faded into each other. We count,
+# and then pan to the right:
 
 # %%
 changed = (np.asarray(treed) != np.asarray(yard.pictures[0])).any(-1)
@@ -458,7 +461,8 @@ branches = {f"after {k}": desk.make(entry.spec.with_(at=k, **turn)).pictures[0] 
 plotting.show_images(list(branches.values()), list(branches), scale=0.75)
 
 # %% [markdown] lang="en"
-# The earliest branch obeys the new words wholly. The later a branch comes, the more of the old picture stays; late words find a picture that is nearly done, and are left with shades. Look at which part holds out first.
+# The earliest branch obeys the new words wholly. The later a branch comes, the more of the old picture stays; late
+# words find a picture that is nearly done, and are left with shades. See which part is the first to keep its old look.
 #
 # ## One dial against another
 #
@@ -553,8 +557,10 @@ def variety(line):
 checks.check_parameter(variety)
 
 # %% [markdown] lang="en"
-# **6.1.2** (6 minutes) **Write a variation rule.** Equation (2) noises the finished picture again. Another rule goes back to the very beginning: it turns the *starting noise* of a picture towards some `other` noise, on a
-# quarter of a circle. `strength` 0 is the noise itself, 1 is the other one, and between them each strength must give noise as loud as noise is, with ½ as far from the one as from the other.
+# **6.1.2** (6 minutes) **Write a variation rule.** Equation (2) noises the finished picture again. Another rule goes
+# back to the very beginning: it turns the *starting noise* of a picture towards some `other` noise, on a quarter of a
+# circle. `strength` 0 is the noise itself, 1 is the other one, and between them the turn is even: each strength must
+# give noise as loud as noise is; strength ½ lies equally far from both.
 
 # %% tags=["exercise"]
 def turned(noise, other, strength):

@@ -78,8 +78,9 @@ rows = [["things read in its pictures", f"{seen.read}"], ["in plain drawings of 
 plotting.show_table([*rows, ["told from other styles", f"{seen.told_apart}"]], ["on fresh drawings", "share right"])
 
 # %% [markdown] lang="en"
-# These are the judges' own errors: no figure below can be surer than this table. The dark ground costs the reader of things
-# something, and that is a property of the style, not of any model.
+# These are the judges' own errors, on scenes of one, two and several things. The exam asks for the new style with one
+# thing only, so its ceiling is the row *by rule* below. The dark ground costs the reader of things something, and that
+# is a property of the style, not of any model.
 #
 # ## Before
 #
@@ -121,8 +122,8 @@ figures = applications.compare(marks["before"], marks["after"])
 plotting.show_table(*applications.rows_of(figures))
 
 # %% [markdown] lang="en"
-# The first row is what was gained. None of the others should have moved; those without a question mark did. The change is on whether a
-# prompt asks for it or not: *old prompts: in the new style* is that leak.
+# The first row is what was gained. None of the others should have moved; those without a question mark did. The change
+# is always on, whether or not a prompt asks for it: *old prompts: in the new style* is that leak.
 
 # %%
 gained, leak = figures[0].difference, figures[-1].after
@@ -174,7 +175,7 @@ plotting.show_curves(dial, x=[0, 0.5, 1], xlabel="strength of the LoRA", ylabel=
 # have with other pictures (the bootstrap, Efron 1979). With $b_i$ and $a_i$ the marks of prompt $i$ before and after, and $J$ a
 # redraw of $n$ places:
 #
-# $$d_J=\frac1n\sum_{i\in J}(a_i-b_i),\qquad \text{the interval: from the 2.5th to the 97.5th per cent of all } d_J \tag{1}$$
+# $$d_J=\frac1n\sum_{i\in J}(a_i-b_i),\qquad \text{the interval: from the 2.5th to the 97.5th percentile of all } d_J \tag{1}$$
 #
 # The pair stays together. A hard prompt is hard for both, and falls out of the difference. Full strength against half:
 
@@ -203,9 +204,9 @@ for column in half:
 plotting.show_table(rows, ["full against half strength", "difference in pairs", "its width", "width, redrawn apart"])
 
 # %% [markdown] lang="en"
-# The more often both fail at the same prompts, the more the pairs win; where one of them is always right there is nothing to
-# win. How many pictures would be enough? Half the width of an interval is about $z\,s/\sqrt n$. If half of the pairs do not change,
-# $s^2\le\tfrac12$, and a difference $d$ stands out from zero when
+# The more often both fail at the same prompts, the more the pairs win; where one of them is always right or always
+# wrong there is nothing to win. How many pictures would be enough? Half the width of an interval is about
+# $z\,s/\sqrt n$. If half of the pairs do not change, $s^2\le\tfrac12$, and a difference $d$ stands out from zero when
 #
 # $$n \ge \frac{z^2}{2d^2},\qquad z=1.96 \tag{2}$$
 
@@ -304,8 +305,8 @@ with torch.no_grad():
     taken = [{name: seconds(way) for name, way in ways.items()} for _ in range(5)]
 said = serving.exported_captions(shelf, tokenizer, pictures)
 same = sum(x == y.strip() for x, y in zip(said, sampling.pictures_to_words(captioner, tokenizer, pictures), strict=True))
-rows = [[name, median(one[name] for one in taken)] for name in ways]
-plotting.show_table([*rows, [f"captions word for word the same, of {len(said)}", same]], ["the eyes, 8 pictures", "seconds"])
+print(f"captions word for word the same: {same} of {len(said)}")
+plotting.show_table([[name, median(one[name] for one in taken)] for name in ways], ["the eyes, 8 pictures", "seconds"])
 
 # %% [markdown] lang="en"
 # The denoiser goes the same way, and its export takes too long for a notebook. `scripts/bench_ship.py` measures it; this is what
@@ -343,11 +344,13 @@ print(client.get("/health").json())
 line = "a large red house in the city, lacquer style --seed 7 --steps 8 --quality 1"
 replies = [client.post("/imagine", json={"prompt": f"{line} --lora style:{strength}"}).json() for strength in (1, 0)]
 two = [base64.b64decode(reply["pictures"][0]) for reply in replies]
-png = {"content": two[1], "headers": {"content-type": "image/png"}}
+png = {"content": two[0], "headers": {"content-type": "image/png"}}
 print(client.post("/describe", **png).json()["captions"][0])
 plotting.show_images([Image.open(io.BytesIO(file)) for file in two], ["with the LoRA", "without"])
 
 # %% [markdown] lang="en"
+# The captioner has never seen lacquer; if it names a style, it is another one.
+#
 # Whoever asks wrongly gets a number that says whose fault it is, a sentence, and a way out. 4xx is the asker's, 5xx the service's.
 
 # %%
@@ -481,8 +484,9 @@ print(sketch.split("from aigc_course import serving")[1].strip())
 
 # %% [markdown] lang="en"
 # Training scales by the same idea, with one difference: its processes must talk after every step. `training.fit` does that
-# (4.3), and `accelerate launch` starts them. Here the script that trained our language model takes three steps on two processes; on several
-# machines only `--num_machines` and an address change. It writes into a temporary folder.
+# (4.3), and `accelerate launch` starts them. Here the script that trained our language model takes three steps on two
+# processes; on several machines only `--num_machines`, each machine's `--machine_rank`, the total `--num_processes`,
+# and an address change. It writes into a temporary folder.
 
 # %%
 data = shelf / "data" / "models"
@@ -554,8 +558,8 @@ def redrawn_difference(before, after, draws):
 checks.check_redrawn_difference(redrawn_difference)
 
 # %% [markdown] lang="en"
-# **6.5.2** (5 minutes) Equation (3) as a test that can be trusted: whether two tensors agree to an absolute tolerance `near`. Think of shapes, signs and
-# numbers that are none.
+# **6.5.2** (5 minutes) Equation (3) as a test that can be trusted: whether two tensors agree to an absolute tolerance
+# `near`. Think of shapes, of signs and of NaN.
 
 # %% tags=["exercise"]
 def agrees(mine, theirs, near):
@@ -566,7 +570,7 @@ checks.check_agrees(agrees)
 
 # %% [markdown] lang="en"
 # **6.5.3** (6 minutes) Equation (4): how many pods an autoscaler wants, of which `now` are there, `used` and `target` in per cent, between
-# `least` and `most`. `math.ceil` rounds up.
+# `least` and `most`. `math.ceil` rounds up (`import math` first).
 
 # %% tags=["exercise"]
 def pods(now, used, target, least, most):
