@@ -8,7 +8,9 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
+import evaluate
 import eyes
 import pytest
 import torch
@@ -115,6 +117,18 @@ def test_the_upscaler_is_better_than_lanczos_and_leaves_no_seam(pipe):
         assert (ours["PSNR"] - theirs["PSNR"]).mean() > 0.5, f"no better than Lanczos on {given} pictures"
         assert ours["edges"].mean() > theirs["edges"].mean()
     assert evaluation.seam(model, scenes.pictures(scenes.samples(1, "test"), models.PICTURE)).max() < 1
+
+
+def test_a_sheet_of_failures_names_the_facts_that_are_wrong(monkeypatch):
+    judge, shown = evaluation.load_parser(), {}
+    monkeypatch.setattr(evaluate, "sheet", lambda name, pictures, titles: shown.update({name: titles}))
+    red = scenes.Scene((scenes.Thing("car", "red"),), "meadow", "flat")
+    asked = [red, replace(red, background="sea"), red, replace(red, things=(scenes.Thing("car", "blue"),), style="ink")]
+    pictures = scenes.pictures([scenes.Sample(red, 1)] * 4, models.PICTURE)
+    report = evaluation.examine(judge, pictures, asked)
+    row = SimpleNamespace(pictures=pictures, asked=asked, prompts=list("abcd"), report=report)
+    evaluate.painted_sheets(judge, row)
+    assert shown == {"successes": ["a", "c"], "failures": ["b (background)", "d (colour, style)"]}
 
 
 CARDS = sorted((runtime.data_dir() / "models").glob("*/README.md"))

@@ -396,6 +396,13 @@ def test_a_chart_is_ticked_where_it_was_measured_or_at_whole_numbers(monkeypatch
     assert [tick for tick in axes.get_xticks() if low - 1 <= tick <= high] == ticks
 
 
+def test_places_are_written_in_few_digits_and_whole_ones_in_full(monkeypatch):
+    labels = axes_of(monkeypatch, {"a": [1, 2, 3, 4]}, [0, 5.6439, 8, 12]).get_xticklabels()
+    assert [label.get_text() for label in labels] == ["0", "5.64", "8", "12"]
+    labels = axes_of(monkeypatch, {"a": [1, 2, 3]}, [0, 5643.9, 12345]).get_xticklabels()
+    assert [label.get_text() for label in labels] == ["0", "5,644", "12,345"]
+
+
 @pytest.mark.parametrize(("values", "plain"), [([8, 0.14], True), ([1.5, 3.5], True), ([1e-6, 1], False)])
 def test_a_logarithmic_axis_of_few_decades_tells_plain_numbers(monkeypatch, values, plain):
     axes = axes_of(monkeypatch, {"a": values}, logy=True)

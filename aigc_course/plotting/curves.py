@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.ticker import FixedLocator, FormatStrFormatter, Locator, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
 
 from aigc_course.plotting import letters
 from aigc_course.plotting.figure import CARD, INK, MUTED, RULE, SERIES, Canvas, Figure, finish, page
 
 SHARPNESS = 2
 NAME = 12  # letter size of the names of curves
-WIDTH = 1.8  # of a curve; one that later curves cover is wider
+WIDTH = 1.8  # of a curve; where later curves cover it, it is wider
 SHADES = LinearSegmentedColormap.from_list("shades", ["#f4f1ea", "#bcd3e6", "#6d9dc5", "#2f5f94", "#1d3a63"])
 SIGNED = LinearSegmentedColormap.from_list("signed", ["#a5562a", "#e3b48b", "#f4f1ea", "#8fb4d6", "#2f5f94"])
 
@@ -38,10 +38,11 @@ def show_curves(
     names = [letters.wrap(letters.label(name, i), 200, NAME, most=1)[0] for i, name in enumerate(values, 1)]
     canvas = page(640, 300, SHARPNESS)
     axes = _axes(canvas, max(letters.width(name, NAME) for name in names), xlabel, ylabel)
-    widths = _widths([np.log(each) if logy else each for each in values.values()])
-    for colour, width, name in zip(_colours(len(values)), widths, values, strict=True):
-        axes.plot(places[name], values[name], color=colour, linewidth=width, solid_capstyle="round")
-    axes.xaxis.set_major_locator(_ticks(np.unique(np.concatenate(list(places.values())))))
+    beneath = _beneath([np.log(each) if logy else each for each in values.values()])
+    for colour, (covered, width), (name, each) in zip(_colours(len(values)), beneath, values.items(), strict=True):
+        axes.plot(places[name], np.where(covered, each, np.nan), color=colour, linewidth=width, solid_capstyle="butt")
+        axes.plot(places[name], each, color=colour, linewidth=WIDTH, solid_capstyle="round")
+    _tick(axes, np.unique(np.concatenate(list(places.values()))))
     if logy:
         _plain_decades(axes)
     else:
@@ -72,12 +73,13 @@ def _places(name: str, values: np.ndarray, x) -> np.ndarray:
     return places
 
 
-def _ticks(places: np.ndarray) -> Locator:
+def _tick(axes: Axes, places: np.ndarray) -> None:
     """At the places themselves where they are few and apart; else at round numbers, whole ones among whole places."""
     apart = np.diff(places).min(initial=np.inf) >= np.ptp(places) / 14
     if len(places) <= 8 and apart:
-        return FixedLocator(places)
-    return MaxNLocator(6, integer=bool((places % 1 == 0).all()))
+        axes.set_xticks(places, [f"{x:,.0f}" if x % 1 == 0 or abs(x) > 99 else f"{x:.3g}" for x in places])
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=bool((places % 1 == 0).all())))
 
 
 def _plain_decades(axes: Axes) -> None:
@@ -91,15 +93,18 @@ def _plain_decades(axes: Axes) -> None:
         axes.yaxis.set_minor_locator(NullLocator())
 
 
-def _widths(heights: Sequence[np.ndarray]) -> list[float]:
-    """One width for each curve, wider where later curves lie on it, so that it is seen beneath them."""
+def _beneath(heights: Sequence[np.ndarray]) -> list[tuple[np.ndarray, float]]:
+    """Where each curve is covered by later ones, if mostly so, and how wide it must be there to be seen."""
     near = np.ptp(np.concatenate([each[np.isfinite(each)] for each in heights])) / 100
-
-    def covers(lower, upper):
-        common = slice(min(len(lower), len(upper)))
-        return np.mean(np.abs(lower[common] - upper[common]) <= near) >= 0.5
-
-    return [WIDTH + 2.6 * sum(covers(each, later) for later in heights[i + 1 :]) for i, each in enumerate(heights)]
+    found = []
+    for i, each in enumerate(heights):
+        over = np.zeros(len(each))
+        for later in heights[i + 1 :]:
+            common = slice(min(len(each), len(later)))
+            close = np.abs(each[common] - later[common]) <= near
+            over[common] += close * (close.mean() >= 0.5)
+        found.append((over > 0, WIDTH + 2.0 * over.max()))
+    return found
 
 
 def _colours(count: int) -> list[str]:

@@ -287,7 +287,7 @@ plotting.show_strip(frames, [f"s = {s:g}" for s in shares], f"Five frames of a f
 
 # %%
 file = io.BytesIO()
-reel = [plotting.to_pil(frame) for frame in (*frames, *frames[1:-1].flip(0))]
+reel = [plotting.to_pil(frame).resize((96, 96)) for frame in (*frames, *frames[1:-1].flip(0))]
 palette = Image.fromarray(np.hstack(reel)).quantize(128)  # one for all frames, so that no colour jumps
 reel = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in reel]
 reel[0].save(file, "GIF", save_all=True, append_images=reel[1:], duration=160, loop=0)

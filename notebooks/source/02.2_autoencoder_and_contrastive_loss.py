@@ -475,9 +475,10 @@ for scale in (1, 5, 20, 100):
 plotting.show_table(rows, ["κ", "right among 128, trained", "left out"])
 
 # %% [markdown] lang="en"
-# At 100 the towers hear one mistake at a time and learn slowly; from 5 to 20 the scale hardly matters. The right column
-# matters more: both words of each pair were trained, only never together. What it lacks of the column before it is lost
-# in putting known parts together in a new way, and no loss on trained pairs can show that.
+# At 1 all mistakes push alike, at 100 only the nearest does, and in the same hundred steps both learn a little less than
+# the scales between. The right column matters more: both words of each pair were trained, only never together. What it
+# lacks of the column before it is lost in putting known parts together in a new way, and no loss on trained pairs can
+# show that.
 #
 # ## What the loss knows: information
 #
