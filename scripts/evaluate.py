@@ -237,7 +237,7 @@ def painted_sheets(judge, row):
     fine, poor = ([i for i, each in enumerate(right) if each == keep] for keep in (True, False))
     sheet("successes", row.pictures[fine], [row.prompts[i] for i in fine])
     found = evaluation.score(judge, row.pictures[poor], [row.asked[i] for i in poor])
-    sheet("failures", row.pictures[poor], [f"{row.prompts[i]} ({wrong(found, k)})" for k, i in enumerate(poor)])
+    sheet("failures", row.pictures[poor], [f"({wrong(found, k)}) {row.prompts[i]}" for k, i in enumerate(poor)])
 
 
 def failures_of_parser(judge, count):

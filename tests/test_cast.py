@@ -128,7 +128,7 @@ def test_a_sheet_of_failures_names_the_facts_that_are_wrong(monkeypatch):
     report = evaluation.examine(judge, pictures, asked)
     row = SimpleNamespace(pictures=pictures, asked=asked, prompts=list("abcd"), report=report)
     evaluate.painted_sheets(judge, row)
-    assert shown == {"successes": ["a", "c"], "failures": ["b (background)", "d (colour, style)"]}
+    assert shown == {"successes": ["a", "c"], "failures": ["(background) b", "(colour, style) d"]}
 
 
 CARDS = sorted((runtime.data_dir() / "models").glob("*/README.md"))
