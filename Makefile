@@ -32,8 +32,9 @@ test: $(READY)
 notebooks: $(READY)
 	$(RUN) scripts/build_notebooks.py
 
-# A stage that is done leaves runs/made/<stage>: remove that file to have it trained anew, touch it to skip it.
-# One that was stopped goes on from its checkpoint; runs/made/log says when each ran.  Each names those that it starts from.
+# A stage that is done leaves runs/made/<stage> and is skipped: touch that file to skip a stage, remove it to run the stage
+# again, and with it the checkpoint in runs/ to train it anew.  One that was stopped goes on from its checkpoint;
+# runs/made/log says when each ran.  Each names those that it starts from.
 MADE = runs/made
 STAGES = tokenizer parser autoencoder text_encoder text_to_image upscaler clip lm captioner newcomers loras new_thing \
     mockups style composer diagrams

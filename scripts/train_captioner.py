@@ -150,16 +150,26 @@ def objective(pad):
     return loss
 
 
-def table(model, tokenizer, count):
+def asked_of(split, count):
+    """The scenes of a split on which it is examined."""
+    return scenes.samples(count, split, seed=9)
+
+
+def examined(model, tokenizer, count):
+    """What it reaches on either split, in either language."""
+    return {
+        (split, language): evaluation.captioning(model, tokenizer, asked_of(split, count), language)
+        for split, language in product(("test", "held-out"), scenes.LANGUAGES)
+    }
+
+
+def table(reached):
     """For each split and language: nats above entropy, exact captions, BLEU-4 and CIDEr-D by the grammar's own."""
     rows = []
-    for split in ("test", "held-out"):
-        drawn = scenes.samples(count, split, seed=9)
-        for language in scenes.LANGUAGES:
-            found = evaluation.captioning(model, tokenizer, drawn, language)
-            ratios = found.bleu / found.grammar_bleu, found.cider / found.grammar_cider
-            shown = [f"{found.above:.4f}", f"{found.exact:.3f}", *(f"{ratio:.3f}" for ratio in ratios)]
-            rows.append([f"{split}, {language}", *shown])
+    for (split, language), found in reached.items():
+        ratios = found.bleu / found.grammar_bleu, found.cider / found.grammar_cider
+        shown = [f"{found.above:.4f}", f"{found.exact:.3f}", *(f"{ratio:.3f}" for ratio in ratios)]
+        rows.append([f"{split}, {language}", *shown])
     return rows
 
 
@@ -196,7 +206,7 @@ def main():
     history = training.fit(both, batches, loss, args.steps, folder=args.folder / "checkpoint", **dials)
     if not training.is_first():
         return
-    rows = "\n".join("| " + " | ".join(row) + " |" for row in table(model, tokenizer, args.count))
+    rows = "\n".join("| " + " | ".join(row) + " |" for row in table(examined(model, tokenizer, args.count)))
     print(rows)
     recipe = [*(models.recipe_of("captioner") if args.go_on else []), ran(args, history)]
     facts = dict(rows=rows, count=args.count, shift=eyes.SHIFT, misheard=MISHEARD, paled=PALED)

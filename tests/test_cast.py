@@ -15,6 +15,7 @@ import eyes
 import pytest
 import torch
 import train_autoencoder
+import train_captioner
 import train_clip
 import train_text_encoder
 import train_text_to_image
@@ -129,6 +130,16 @@ def test_a_sheet_of_failures_names_the_facts_that_are_wrong(monkeypatch):
     row = SimpleNamespace(pictures=pictures, asked=asked, prompts=list("abcd"), report=report)
     evaluate.painted_sheets(judge, row)
     assert shown == {"successes": ["a", "c"], "failures": ["(background) b", "(colour, style) d"]}
+
+
+def test_a_captioner_without_fault_leaves_no_sheet_and_another_shows_what_it_said(monkeypatch):
+    shown, drawn = {}, train_captioner.asked_of("held-out", 3)
+    monkeypatch.setattr(evaluate, "sheet", lambda name, pictures, titles, count: shown.update({name: titles}))
+    said = [scenes.caption(one.scene, random.Random(0)) for one in drawn]
+    evaluate.failures_of_captioner(said)
+    assert not shown
+    evaluate.failures_of_captioner([said[0], "nothing", said[2]])
+    assert shown == {"captioner": ["“nothing”"]}
 
 
 CARDS = sorted((runtime.data_dir() / "models").glob("*/README.md"))
