@@ -40,6 +40,7 @@ STAGES = tokenizer parser autoencoder text_encoder text_to_image upscaler clip l
     mockups style composer diagrams
 
 models: $(STAGES:%=$(MADE)/%)
+	@cat $(MADE)/log
 
 $(STAGES:%=$(MADE)/%): $(MADE)/%: | $(READY)
 	@mkdir -p $(MADE) && date "+%F %T  $* begins" >> $(MADE)/log

@@ -6,6 +6,7 @@ import random
 from functools import partial
 from pathlib import Path
 
+import machine
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -103,7 +104,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0, help="which scenes")
     parser.add_argument("--go-on", action="store_true", help="start from the shipped weights, not from nothing")
     parser.add_argument("--precision", default=runtime.training_precision(), help="bf16 or fp32")
-    parser.add_argument("--workers", type=int, default=1, help="processes that draw")
+    parser.add_argument("--workers", type=int, default=machine.WORKERS, help="processes that draw")
     parser.add_argument("--folder", type=Path, default=Path("runs/autoencoder"))
     args = parser.parse_args()
     torch.manual_seed(0)
@@ -129,8 +130,8 @@ def main():
     model.save_pretrained(args.folder / "model")
     earlier = [run for run in models.recipe_of("text-to-image") if run["part"] == "autoencoder"] if args.go_on else []
     told = {name: vars(args)[name] for name in ("steps", "batch", "rate", "seed", "precision")}
-    machine, minutes = runtime.summary().split(" · ")[1], history.seconds[-1] / 60
-    recipe = [*earlier, dict(part="autoencoder", machine=machine, optimiser="Muon", **told, minutes=minutes)]
+    told |= dict(machine=machine.name(), minutes=history.seconds[-1] / 60)
+    recipe = [*earlier, dict(part="autoencoder", optimiser="Muon", **told)]
     (args.folder / models.RECIPE).write_text(json.dumps(recipe, indent=1), encoding="utf-8")
 
 

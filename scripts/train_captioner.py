@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 
 import eyes
+import machine
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
@@ -176,14 +177,14 @@ def table(reached):
 def main():
     """Train, measure, ship."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--scenes", type=int, default=60_000)
     parser.add_argument("--seed", type=int, default=22, help="which scenes; no other model is trained on these")
     parser.add_argument("--go-on", action="store_true", help="from the shipped captioner")
     parser.add_argument("--precision", default=runtime.training_precision(), help="bf16 or fp32")
-    parser.add_argument("--workers", type=int, default=1, help="processes that draw, and fill batches")
+    parser.add_argument("--workers", type=int, default=machine.WORKERS, help="processes that draw, and fill batches")
     parser.add_argument("--count", type=int, default=500, help="scenes on which it is measured")
     parser.add_argument("--folder", type=Path, default=Path("runs/captioner"))
     args = parser.parse_args()

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import eyes
+import machine
 import torch
 from torch import nn
 
@@ -244,14 +245,14 @@ def told(recipe):
 def main():
     """Train, measure, ship."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=3600)
     parser.add_argument("--batch", type=int, default=192)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--scenes", type=int, default=60_000)
     parser.add_argument("--seed", type=int, default=21, help="which scenes; no other model is trained on these")
     parser.add_argument("--go-on", action="store_true", help="start from the shipped weights, not from nothing")
     parser.add_argument("--precision", default=runtime.training_precision(), help="bf16 or fp32")
-    parser.add_argument("--workers", type=int, default=1, help="processes that draw, and fill batches")
+    parser.add_argument("--workers", type=int, default=machine.WORKERS, help="processes that draw, and fill batches")
     parser.add_argument("--count", type=int, default=1000, help="scenes on which it is measured")
     parser.add_argument("--folder", type=Path, default=Path("runs/clip"))
     args = parser.parse_args()

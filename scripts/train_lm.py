@@ -4,6 +4,7 @@ import argparse
 import random
 from pathlib import Path
 
+import machine
 import torch
 
 from aigc_course import evaluation, losses, models, runtime, scenes, training
@@ -87,19 +88,21 @@ def main():
     parser.add_argument("--rate", type=float, default=5e-3)
     parser.add_argument("--precision", default=runtime.training_precision(), help="bf16 or fp32")
     parser.add_argument("--count", type=int, default=2000, help="captions on which it is measured")
+    parser.add_argument("--workers", type=int, default=machine.WORKERS, help="processes that word captions")
     parser.add_argument("--folder", type=Path, default=Path("runs/lm"))
     args = parser.parse_args()
     torch.manual_seed(0)
     tokenizer = models.load("tokenizer")
     model = models.language_model(tokenizer).to(runtime.device())
-    stream = scenes.SceneStream("train", args.steps * args.batch, args.batch, seed=11, make=Told(tokenizer))
+    count, make = args.steps * args.batch, Told(tokenizer)
+    stream = scenes.SceneStream("train", count, args.batch, seed=11, make=make, workers=args.workers)
     dials = dict(optimiser=training.muon(model, args.rate), ema=0.998, precision=args.precision)
     history = training.fit(model, stream, objective(tokenizer.pad_token_id), args.steps, folder=args.folder, **dials)
     if not training.is_first():
         return
     rows = table(model, tokenizer, args.count)
     facts = dict(layers=model.config.n_layer, width=model.config.n_embd, minutes=history.seconds[-1] / 60)
-    facts |= dict(captions=args.steps * args.batch, parameters=sum(p.numel() for p in model.parameters()))
+    facts |= dict(captions=count, parameters=sum(p.numel() for p in model.parameters()))
     facts |= dict(rows="\n".join("| " + " | ".join(row) + " |" for row in rows)) | vars(args)
     print(facts["rows"])
     models.save(model, "lm", CARD.format(**facts), tokenizer)

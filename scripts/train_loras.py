@@ -7,6 +7,7 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+import machine
 import torch
 
 from aigc_course import adaptation, evaluation, lora, models, runtime, scenes
@@ -66,8 +67,7 @@ def teach(pipe, name, args):
 
 def cost_of(history):
     """What a training took, for card and recipe."""
-    machine = runtime.summary().split(" · ")[1]
-    return dict(minutes=history.seconds[-1] / 60, loss=history.smoothed(50)[-1], machine=machine)
+    return dict(minutes=history.seconds[-1] / 60, loss=history.smoothed(50)[-1], machine=machine.name())
 
 
 def judged(pipe, name, args):

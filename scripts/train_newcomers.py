@@ -4,6 +4,7 @@ import argparse
 import random
 from pathlib import Path
 
+import machine
 import torch
 
 from aigc_course import evaluation, models, runtime, scenes, training
@@ -89,7 +90,7 @@ def main():
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=4e-3)
     parser.add_argument("--precision", default=runtime.training_precision(), help="bf16 or fp32")
-    parser.add_argument("--workers", type=int, default=1, help="processes that draw")
+    parser.add_argument("--workers", type=int, default=machine.WORKERS, help="processes that draw")
     parser.add_argument("--count", type=int, default=200, help="drawings on which its own error is measured")
     parser.add_argument("--folder", type=Path, default=Path("runs/newcomers"))
     args = parser.parse_args()

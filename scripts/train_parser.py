@@ -4,6 +4,7 @@ import argparse
 import random
 from pathlib import Path
 
+import machine
 import torch
 
 from aigc_course import evaluation, models, runtime, scenes, training
@@ -63,17 +64,17 @@ def card(judge, args, names, rows, minutes):
     """The parser's README."""
     parameters = sum(p.numel() for p in judge.parameters())
     head = dict(names=" | ".join(names), rules="---|" * (len(names) + 1), rows=rows, minutes=minutes)
-    head["machine"] = runtime.summary().split(" · ")[1]
+    head["machine"] = machine.name()
     return CARD.format(parameters=parameters, count=args.count, steps=args.steps, batch=args.batch, **head)
 
 
 def main():
     """Train it, measure it, ship it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=1600)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--workers", type=int, default=1, help="processes that draw")
+    parser.add_argument("--workers", type=int, default=machine.WORKERS, help="processes that draw")
     parser.add_argument("--precision", default=runtime.training_precision(), help="bf16 or fp32")
     parser.add_argument("--count", type=int, default=1000, help="drawings on which its own error is measured")
     parser.add_argument("--folder", type=Path, default=Path("runs/parser"))

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import machine
 import torch
 
 from aigc_course import adaptation, diffusion, evaluation, models, runtime, sampling, scenes, style, training
@@ -338,7 +339,7 @@ def main():
     parser.add_argument("--crossed", type=float, default=3.0, help="weight of Gatys' style loss in AdaIN's lesson")
     parser.add_argument("--go-on", action="store_true", help="start from what is shipped; name another --folder")
     parser.add_argument("--precision", default=runtime.training_precision(), help="bf16 or fp32")
-    parser.add_argument("--workers", type=int, default=1, help="processes that draw")
+    parser.add_argument("--workers", type=int, default=machine.WORKERS, help="processes that draw")
     parser.add_argument("--asked", type=int, default=64, help="pictures that are judged for the card")
     parser.add_argument("--folder", type=Path, default=Path("runs/style"), help="where checkpoints go")
     args = parser.parse_args()

@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import machine
 import torch
 from torch import nn
 
@@ -140,6 +141,7 @@ def main():
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--go-on", action="store_true", help="start from the shipped weights, not from nothing")
+    parser.add_argument("--workers", type=int, default=machine.WORKERS, help="processes that word captions")
     parser.add_argument("--folder", type=Path, default=Path("runs/text-encoder"))
     args = parser.parse_args()
     torch.manual_seed(0)
@@ -150,7 +152,7 @@ def main():
     heads["ends"] = nn.Linear(models.TEXT[1], 2 + OF_A_THING)
     model = nn.ModuleDict({"encoder": encoder} | heads).to(runtime.device())
     lesson = Lesson(tokenizer)
-    stream = scenes.SceneStream("train", args.steps * args.batch, args.batch, SEED, make=lesson)
+    stream = scenes.SceneStream("train", args.steps * args.batch, args.batch, SEED, make=lesson, workers=args.workers)
     dials = dict(optimiser=training.muon(model, args.rate), folder=args.folder / "checkpoint")
     history = training.fit(model, stream, objective, args.steps, **dials)
     if not training.is_first():

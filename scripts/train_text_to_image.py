@@ -3,11 +3,11 @@
 import argparse
 import copy
 import json
-import os
 import random
 from operator import itemgetter
 from pathlib import Path
 
+import machine
 import torch
 from diffusers import AutoencoderKL
 from torch import nn
@@ -193,10 +193,9 @@ def ran(args, history, found, shown):
     """What one run was, for the recipe."""
     run = {name: vars(args)[name] for name in ("steps", "batch", "rate", "seed", "precision")}
     run["scenes"] = shown
-    machine = runtime.summary().split(" · ")[1]
     run |= dict(tasks=TASKS, focus=FOCUS, meaning=OF_MEANING, inner=INNER, late=args.late, optimiser="Muon")
     run |= dict(loss=history.smoothed(200)[-1], minutes=history.seconds[-1] / 60, sides=round(found, 2))
-    return dict(part="denoiser", machine=machine, **run)
+    return dict(part="denoiser", machine=machine.name(), **run)
 
 
 def card(recipe, vae):
@@ -242,7 +241,7 @@ def main():
     parser.add_argument("--renew", action="store_true", help="only ship the decoder of --autoencoder")
     parser.add_argument("--precision", default=runtime.training_precision(), help="bf16 or fp32")
     parser.add_argument("--compile", action="store_true", help="takes three minutes, then a fifth faster (needs g++)")
-    parser.add_argument("--workers", type=int, default=max(1, os.cpu_count() - 2), help="processes that draw")
+    parser.add_argument("--workers", type=int, default=machine.WORKERS, help="processes that draw")
     parser.add_argument("--autoencoder", type=Path, default=Path("runs/autoencoder"))
     parser.add_argument("--text-encoder", type=Path, default=Path("runs/text-encoder"))
     parser.add_argument("--late", type=float, default=LATE, help="1 draws every step alike; more, where noise is much")

@@ -1,12 +1,12 @@
 """Train the upscaler: a picture of 128 pixels, drawn or as the autoencoder leaves it, becomes one of 512."""
 
 import argparse
-import os
 import random
 import zlib
 from functools import partial
 from pathlib import Path
 
+import machine
 import torch
 from torch.nn import functional as F
 
@@ -175,7 +175,7 @@ def speed(model):
 def ran(args, history):
     """What one run was, for the recipe."""
     told = {name: vars(args)[name] for name in ("steps", "batch", "rate", "scenes", "seed", "precision")}
-    told |= dict(square=SQUARE, coded=CODED, means=MEANS, machine=runtime.summary().split(" · ")[1])
+    told |= dict(square=SQUARE, coded=CODED, means=MEANS, machine=machine.name())
     return told | dict(loss=history.smoothed(200)[-1], minutes=history.seconds[-1] / 60)
 
 
@@ -202,7 +202,7 @@ def main():
     parser.add_argument("--seed", type=int, default=31, help="which scenes")
     parser.add_argument("--go-on", action="store_true", help="start from the shipped weights, not from nothing")
     parser.add_argument("--precision", default=runtime.training_precision(), help="bf16 or fp32")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that draw")
+    parser.add_argument("--workers", type=int, default=machine.WORKERS, help="processes that draw")
     parser.add_argument("--count", type=int, default=256, help="scenes on which it is measured")
     parser.add_argument("--folder", type=Path, default=Path("runs/upscaler"))
     args = parser.parse_args()

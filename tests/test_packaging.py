@@ -289,7 +289,9 @@ def test_make_test_runs_the_style_the_unit_tests_the_stamps_and_every_notebook(c
 
 @needs_make
 def test_make_models_trains_each_model_that_has_a_script(clone: Path):
-    assert make(clone, "models").returncode == 0
+    made = make(clone, "models")
+    assert made.returncode == 0
+    assert made.stdout.count(" is done\n") == made.stdout.count(" begins\n") == len(trained(clone))
     scripts = (ROOT / "scripts").glob("train_*.py")
     assert sorted(trained(clone)) == sorted(path.stem.removeprefix("train_") for path in scripts)
 
