@@ -34,10 +34,11 @@ notebooks: $(READY)
 
 # A stage that is done leaves runs/made/<stage> and is skipped: touch that file to skip a stage, remove it to run the stage
 # again, and with it the checkpoint in runs/ to train it anew.  One that was stopped goes on from its checkpoint;
-# runs/made/log says when each ran.  Each names those that it starts from.
+# runs/made/log says when each ran.  Those that others wait for come first, since make -j takes them in this order; below,
+# each names those that it starts from.
 MADE = runs/made
-STAGES = tokenizer parser autoencoder text_encoder text_to_image upscaler clip lm captioner newcomers loras new_thing \
-    mockups style composer diagrams
+STAGES = tokenizer autoencoder text_encoder parser lm composer diagrams clip text_to_image captioner newcomers upscaler \
+    style loras new_thing mockups
 
 models: $(STAGES:%=$(MADE)/%)
 	@cat $(MADE)/log
