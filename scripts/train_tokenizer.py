@@ -25,7 +25,12 @@ writes words: any text can be written, and comes back unchanged.
 | measured | {rate:.2f} tokens per English word; longest caption {longest} tokens (printed by the command below) |
 | remade by | `python scripts/train_tokenizer.py`, in seconds |
 | licence | CC BY 4.0 |
+
+**Meant for** this course's captions.  **Fails** to be short elsewhere:
+{strange}.
+What is longer than {room} tokens is cut off, and its end is not read.
 """
+STRANGE = "an astronaut rides a bicycle", "宇航员骑自行车"
 
 
 def captions(count):
@@ -73,7 +78,9 @@ def main():
     print(f"{len(tokenizer)} entries; longest caption {max(lengths)} tokens; {rate:.2f} tokens per English word")
     folder = models.folder_of("tokenizer")
     tokenizer.save_pretrained(folder)
-    card = CARD.format(size=len(tokenizer), rate=rate, longest=max(lengths), room=models.TEXT[0])
+    strange = " and ".join(f"“{text}” takes {len(tokenizer.tokenize(text))} tokens" for text in STRANGE)
+    facts = dict(rate=rate, longest=max(lengths), strange=strange)
+    card = CARD.format(size=len(tokenizer), room=models.TEXT[0], **facts)
     (folder / "README.md").write_text(card, encoding="utf-8", newline="\n")
     models.seal(folder)
 

@@ -864,6 +864,20 @@ def test_muon_takes_a_convolution_for_one_matrix_in_any_memory_layout():
     torch.testing.assert_close(turned.flatten(1), reference, atol=2e-3, rtol=0)
 
 
+@pytest.mark.parametrize("shape", [(40, 40), (50, 40), (40, 60), (30, 400), (400, 30)])
+@pytest.mark.parametrize(("precision", "near"), [("fp32", 1e-4), ("bf16", 0.04)])
+def test_a_matrix_is_made_orthogonal_directly_or_by_way_of_its_gram_matrix(shape, precision, near, monkeypatch):
+    monkeypatch.setattr(optimiser.runtime, "training_precision", lambda: precision)
+    matrices = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
+    u, lengths, v = torch.linalg.svd(matrices.double(), full_matrices=False)
+    a, b, c = optimiser.NEWTON_SCHULZ
+    lengths /= lengths.norm(dim=1, keepdim=True)
+    for _ in range(5):
+        lengths = a * lengths + b * lengths**3 + c * lengths**5
+    expected = u * lengths[:, None] @ v
+    assert (optimiser.orthogonal(matrices) - expected).norm() < near * expected.norm()
+
+
 def test_muon_moves_every_direction_alike():
     strong_and_weak = torch.diag(torch.logspace(0, -2, 40)) @ torch.linalg.qr(torch.randn(40, 40)).Q
     lengths = torch.linalg.svdvals(optimiser.orthogonal(torch.stack([strong_and_weak, strong_and_weak.mT])).float())

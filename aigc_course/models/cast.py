@@ -15,6 +15,7 @@ PICTURE = 128  # height and width in pixels of what the cast draws
 LOOK = 16  # channels of a latent that say how a picture looks; the others say what is where
 LATENT = (LOOK + MEANING, 16, 16)  # channels, height, width of a picture's latent
 TEXT = (32, 128)  # tokens a prompt may have, width of their vectors
+GELU = {"clip": "gelu", "gpt2": "gelu_pytorch_tanh"}  # in one kernel; the libraries' own choices take several
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ def text_encoder(tokenizer: Any, layers: int = 3) -> nn.Module:
         num_hidden_layers=layers,
         num_attention_heads=4,
         max_position_embeddings=tokens,
+        hidden_act=GELU["clip"],
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -110,6 +112,7 @@ def clip(tokenizer: Any, width: int = 128, layers: int = 4, patch: int = 16) -> 
     from transformers import CLIPConfig, CLIPModel
 
     towers = dict(hidden_size=width, intermediate_size=4 * width, num_hidden_layers=layers, num_attention_heads=4)
+    towers["hidden_act"] = GELU["clip"]
     text = text_encoder(tokenizer, layers).config.to_dict() | towers
     vision = towers | dict(image_size=PICTURE, patch_size=patch)
     return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=width))
@@ -140,6 +143,7 @@ def language_model(tokenizer: Any, width: int = 128, layers: int = 4) -> nn.Modu
         n_embd=width,
         n_layer=layers,
         n_head=4,
+        activation_function=GELU["gpt2"],
         resid_pdrop=0.0,
         embd_pdrop=0.0,
         attn_pdrop=0.0,

@@ -7,10 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from aigc_course import runtime
+
 ASIDE = ("embed", "conv_in")  # what reads the input is not rotated: a word, a position and a pixel are no direction
 NARROW = 32  # a matrix with fewer rows or columns is left to AdamW
 EPS = 1e-8  # of AdamW
 NEWTON_SCHULZ = (3.4445, -4.775, 2.0315)  # Jordan et al. 2024: quickest to bring singular values near 1
+LONG = 1.5  # a matrix so many times as long as wide is made orthogonal by way of its Gram matrix: less to multiply
 
 
 def muon(model: nn.Module, learning_rate: float = 2e-3, weight_decay: float = 0.01) -> "Muon":
@@ -83,18 +86,36 @@ def _turn(params: list[Tensor], grads: list[Tensor], states: list[dict], group: 
 
 
 def orthogonal(matrices: Tensor, steps: int = 5) -> Tensor:
-    """U Vᵀ of each matrix U S Vᵀ, (N, rows, columns), nearly: singular values between 0.7 and 1.2, in bfloat16.
+    """U Vᵀ of each matrix U S Vᵀ, (N, rows, columns), nearly: singular values between 0.7 and 1.2.
 
-    Newton–Schulz: an odd polynomial, applied again and again, moves every singular value towards 1.
+    Newton–Schulz: an odd polynomial, applied again and again, moves every singular value towards 1.  Each time the
+    matrix is multiplied by a polynomial in its Gram matrix; those of a long matrix are small, and multiplied first.
     """
-    a, b, c = NEWTON_SCHULZ
     tall = matrices.shape[1] > matrices.shape[2]
-    wide = matrices.bfloat16().mT if tall else matrices.bfloat16()
+    wide = matrices.mT if tall else matrices
     wide = wide / wide.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
-    for _ in range(steps):
+    if wide.shape[2] >= LONG * wide.shape[1]:
+        wide = wide.float()  # in bfloat16 what is lost in a Gram matrix would grow from power to power
         gram = wide @ wide.mT
-        wide = torch.baddbmm(wide, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), wide, beta=a)
+        product = factor = _factor(gram)
+        for _ in range(steps - 1):
+            gram = factor @ gram @ factor
+            factor = _factor(gram)
+            product = factor @ product
+        wide = product @ wide
+    else:
+        wide = wide.bfloat16() if runtime.training_precision() == "bf16" else wide.float()
+        for _ in range(steps):
+            wide = _factor(wide @ wide.mT) @ wide
     return wide.mT if tall else wide
+
+
+def _factor(gram: Tensor) -> Tensor:
+    """What one turn of Newton–Schulz multiplies a matrix by: a + b G + c G²."""
+    a, b, c = NEWTON_SCHULZ
+    factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+    factor.diagonal(dim1=1, dim2=2).add_(a)
+    return factor
 
 
 def _adamw(
