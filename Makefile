@@ -34,18 +34,18 @@ notebooks: $(READY)
 
 # A stage that is done leaves runs/made/<stage> and is skipped: touch that file to skip a stage, remove it to run the stage
 # again, and with it the checkpoint in runs/ to train it anew.  One that was stopped goes on from its checkpoint;
-# runs/made/log says when each ran.  Those that others wait for come first, since make -j takes them in this order; below,
-# each names those that it starts from.
+# runs/made/log says when each ran, and data/bench/models.md for how long.  Those that others wait for come first, since
+# make -j takes them in this order; below, each names those that it starts from.
 MADE = runs/made
 STAGES = tokenizer autoencoder text_encoder parser lm composer diagrams clip text_to_image captioner newcomers upscaler \
     style loras new_thing mockups
 
 models: $(STAGES:%=$(MADE)/%)
-	@cat $(MADE)/log
+	@$(RUN) scripts/time_models.py
 
 $(STAGES:%=$(MADE)/%): $(MADE)/%: | $(READY)
 	@mkdir -p $(MADE) && date "+%F %T  $* begins" >> $(MADE)/log
-	$(RUN) scripts/train_$*.py
+	trap : INT TERM; $(RUN) scripts/train_$*.py || { date "+%F %T  $* stopped" >> $(MADE)/log; exit 1; }
 	@date "+%F %T  $* is done" >> $(MADE)/log && touch $@
 
 $(MADE)/text_encoder $(MADE)/clip $(MADE)/lm: | $(MADE)/tokenizer
@@ -53,7 +53,7 @@ $(MADE)/text_to_image: | $(MADE)/autoencoder $(MADE)/text_encoder
 $(MADE)/upscaler $(MADE)/newcomers $(MADE)/mockups: | $(MADE)/text_to_image $(MADE)/parser
 $(MADE)/captioner: | $(MADE)/clip $(MADE)/lm
 $(MADE)/loras $(MADE)/new_thing: | $(MADE)/newcomers
-$(MADE)/style: | $(MADE)/newcomers $(MADE)/clip
+$(MADE)/style: | $(MADE)/newcomers $(MADE)/captioner
 $(MADE)/diagrams: | $(MADE)/lm
 
 evaluate: $(READY)

@@ -177,8 +177,8 @@ def run(name, pairs, batch, **how):
 
 def controls(pairs, adain):
     """What has to fail, and the ceiling."""
-    shift = [pairs.names.index(n) for n in pairs.names]  # each pair judged by the style of the next
-    nexts = [(k // len(PAINTED)) * len(PAINTED) + (k + 1) % len(PAINTED) for k in range(len(shift))]
+    every = range(len(pairs.names))  # each pair judged by the style of the next
+    nexts = [(k // len(PAINTED)) * len(PAINTED) + (k + 1) % len(PAINTED) for k in every]
     other = replace(pairs, names=[pairs.names[k] for k in nexts], styles=pairs.styles[nexts])
     return [
         Row("control: identity, the content as it is", pairs.contents, None, pairs),

@@ -46,8 +46,7 @@ counted; ratios are taken within each turn.  *Bare loop* and *Trainer* do the sa
 channels last, with latents and text encoded beforehand; *as published* leaves the layout as it is, and encodes pictures
 and text in every step.  *Compiled* is `training.fit` on a denoiser that went through `torch.compile`, as
 `train_text_to_image.py --compile` does it: the one way here that makes the step itself cheaper; the others would gain
-by it, too, and do not use it.  Compiling took place before the clock.  In bf16 the others take PyTorch's autocast as it
-is, and `training.fit` keeps attention and group norm in float32 (`training.precision`).
+by it, too, and do not use it.  Compiling took place before the clock.{half}
 
 | precision | batch | loop | samples/s | ms a step | ours / theirs (range) | ours, compiled / theirs (range) | asked |
 |---|---|---|---|---|---|---|---|
@@ -61,6 +60,9 @@ the rest is the machine's.
 One step of an optimiser on the denoiser's {matrices} matrices, taking turns: {stepped}.
 `training.Muon` is {ratio} times as fast as that of torch, for which convolutions are flattened beforehand.
 """
+
+HALF = """  In bf16 the others take PyTorch's autocast as it
+is, and `training.fit` keeps attention and group norm in float32 (`training.precision`)."""
 
 
 class Denoising(nn.Module):
@@ -315,7 +317,8 @@ def main():
             shares.append(f"MFU in {precision}, batch {batch}: {told}")
     own = ", ".join(f"{name} {taken:.2f} ms a step" for name, taken in added(SAME).items())
     taken, matrices = stepped(pipe.unet)
-    told = dict(rows="\n".join(rows), shares="\n".join(shares), added=own, matrices=matrices)
+    half = runtime.training_precision() == "bf16"
+    told = dict(half=HALF if half else "", rows="\n".join(rows), shares="\n".join(shares), added=own, matrices=matrices)
     told["stepped"] = ", ".join(f"{name} {1000 * statistics.median(each):.0f} ms" for name, each in taken.items())
     told["ratio"] = compared(taken["torch.optim.Muon"], taken["training.Muon"])
     text = HEAD.format(machine=runtime.summary(), warm=WARM, rounds=args.rounds, samples=args.samples, **told)

@@ -1,4 +1,4 @@
-"""Draw data/things anew: six pictures each of the two things that no model of the course has seen, with captions.
+"""Draw data/things anew: six pictures each of the two things that the base models have not seen, with captions.
 
     python scripts/build_things.py
     python scripts/build_things.py --folder elsewhere
@@ -29,7 +29,7 @@ TELLINGS = {"en": 4, "zh": 2}
 
 CARD = """# Six pictures of a new thing
 
-`robot/` and `teapot/`: two things that no model of the course has seen, 128 × 128 pixels, for notebook 3.4.  Each
+`robot/` and `teapot/`: two things that the base models have not seen, 128 × 128 pixels, for notebook 3.4.  Each
 folder has six pictures and `captions.json`, which tells each picture in several ways; `{thing}` stands for the word
 that you teach.  Four places and five styles are drawn; two places and three styles are left to be asked for.
 

@@ -37,10 +37,10 @@ def generated():
 def main():
     """Write both sheets into data/sheets."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sheets", nargs="*", default=["world", "generated"], help="world, generated (default: both)")
+    parser.add_argument("sheets", nargs="*", choices=["world", "generated"], help="both, if none is named")
     folder = runtime.data_dir() / "sheets"
     folder.mkdir(exist_ok=True)
-    for name in parser.parse_args().sheets:
+    for name in parser.parse_args().sheets or ["world", "generated"]:
         {"world": world, "generated": generated}[name]().save(folder / f"{name}.png")
         print(f"wrote data/sheets/{name}.png")
 

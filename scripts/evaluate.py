@@ -12,11 +12,11 @@ from aigc_course import evaluation, models, plotting, runtime, sampling, scenes
 
 SCORES = """# Scores of the cast
 
-Written by `make evaluate`, {count} scenes of one thing, of two and of several for each row, seeds: {seeds}, 25 steps,
-guidance {scale:g}.  Brackets: 95 % bootstrap intervals.  All prompts are full captions, of the test split or, where
-said, of compositions that training never saw.  The judge is `parser`, which saw other scenes than any generator and no
-picture of theirs; its own error stands first.  The six tasks follow GenEval's rules, with our judge and our world: do
-not compare them with published figures.
+Written by `make evaluate`, {count} scenes of one thing, of two and of several for each row, seeds: {seeds} (1 in
+fewer steps and at guidance 1), 25 steps, guidance {scale:g}.  Brackets: 95 % bootstrap intervals.  All prompts are full
+captions, of the test split or, where said, of compositions that training never saw.  The judge is `parser`, which saw
+other scenes than any generator and no picture of theirs; its own error stands first.  The six tasks follow GenEval's
+rules, with our judge and our world: do not compare them with published figures.
 
 | model | figure | asked | reached |
 |---|---|---|---|
@@ -192,6 +192,8 @@ def readers(count):
 def renewed(rows):
     """SCORES.md with the rows of some models in place of theirs; all else stays as it was measured."""
     file, models_of = runtime.data_dir() / "models" / "SCORES.md", {row[0] for row in rows}
+    if not rows:
+        raise SystemExit("none of these models is there, so SCORES.md stays as it is")
     lines, fresh = file.read_text(encoding="utf-8").splitlines(), markdown(rows).splitlines()
     own = [number for number, line in enumerate(lines) if line.split(" | ")[0].removeprefix("| ") in models_of]
     text = "\n".join([*lines[: own[0]], *fresh, *lines[own[-1] + 1 :]]) + "\n"

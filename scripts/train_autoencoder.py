@@ -8,7 +8,6 @@ from pathlib import Path
 
 import machine
 import torch
-from safetensors.torch import load_file, save_file
 
 from aigc_course import evaluation, losses, models, runtime, scenes, training
 
@@ -24,11 +23,11 @@ def pictures_of(samples):
 
 def patch_code(file):
     """The linear code, measured once on 4,000 training pictures and kept beside the checkpoints."""
-    if not file.is_file():
-        code = models.PatchCode.fit(pictures_of(scenes.samples(4000, "train", seed=3)))
-        file.parent.mkdir(parents=True, exist_ok=True)
-        save_file(vars(code), file)
-    return models.PatchCode(**load_file(file))
+
+    def measured():
+        return vars(models.PatchCode.fit(pictures_of(scenes.samples(4000, "train", seed=3))))
+
+    return models.PatchCode(**machine.kept(file, measured))
 
 
 def lesson(code, samples):
@@ -103,10 +102,12 @@ def main():
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0, help="which scenes")
     parser.add_argument("--go-on", action="store_true", help="start from the shipped weights, not from nothing")
-    parser.add_argument("--precision", default=runtime.training_precision(), help="bf16 or fp32")
+    parser.add_argument("--precision", choices=("bf16", "fp32"), default=runtime.training_precision())
     parser.add_argument("--workers", type=int, default=machine.WORKERS, help="processes that draw")
     parser.add_argument("--folder", type=Path, default=Path("runs/autoencoder"))
     args = parser.parse_args()
+    if args.batch < 4:
+        parser.error(f"--batch {args.batch}: a quarter of it are whole pictures, so take 4 or more")
     torch.manual_seed(0)
     code = patch_code(args.folder / "code.safetensors")
     model = models.load("text-to-image", dtype=torch.float32).vae if args.go_on else models.autoencoder()

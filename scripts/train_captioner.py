@@ -33,7 +33,7 @@ tokenizer = AutoTokenizer.from_pretrained("data/models/captioner")
 | class | `VisionEncoderDecoderModel` of `clip`'s vision tower and `lm`, {parameters:,} numbers in half precision |
 | asked with | pictures in [-1, 1] and the tokens `<s>`, then `<en>` or `<zh>`; `sampling.pictures_to_words` does both |
 | data | drawn training scenes, each shifted by up to {shift} pixels anew, full captions told anew in each pass, half of them Chinese |
-| objective | cross-entropy of the caption, one in {misheard} fed with a word changed; and each patch, and the token of the whole, is asked what is there (`scripts/eyes.py`), by layers that are then dropped; one picture in {paled} is shown in other hues and manners (in the first three runs one in four, in other hues alone), and asked only that; a word that training never shows beside the others is not counted as wrong |
+| objective | cross-entropy of the caption, one in {misheard} fed with a word changed; and each patch, and the token of the whole, is asked what is there (`scripts/eyes.py`), by layers that are then dropped; one picture in {paled} is shown in other hues and manners, and asked only that; a word that training never shows beside the others is not counted as wrong |
 | training | {shown:,} pictures, Muon, {minutes:.0f} minutes; each run below starts from the one before |
 | remade by | `python scripts/train_captioner.py`, after `train_clip.py` and `train_lm.py`; then again with `--go-on` |
 | licence | code Apache-2.0, weights CC BY 4.0 |
@@ -69,8 +69,8 @@ class Told:
         self.samples, self.pictures, self.tokenizer, self.never = samples, pictures, tokenizer, never
 
     def __call__(self, indices, turn):
-        chosen, paled = [self.samples[index] for index in indices.tolist()], len(indices) // PALED
-        away = [[]] * paled + [one_word_away(one.scene.facts) for one in chosen[paled:]]  # none is told of the paled
+        chosen, paled = [self.samples[index] for index in indices.tolist()], torch.arange(len(indices)) % PALED == 0
+        away = [[] if pale else one_word_away(one.scene.facts) for pale, one in zip(paled, chosen, strict=True)]
         texts = [self.texts(one, f"{turn}/{one.seed}", rest) for one, rest in zip(chosen, away, strict=True)]
         tokens = iter(self.tokenizer([text for row in texts for text in row]).input_ids)
         rows = [[next(tokens) for _ in row] for row in texts]
@@ -81,6 +81,7 @@ class Told:
             "tokens": self.padded([told for told, *_ in rows]),
             "heard": self.padded(heard),
             "barred": pad_sequence([torch.tensor(row) for row in barred], True),
+            "paled": paled,  # and nothing is told of these
             **eyes.told(chosen),
         }
 
@@ -136,7 +137,9 @@ def objective(pad):
     """Nats for each token of the captions, and how wrong it is about what is there."""
 
     def loss(model, batch):
-        captioner, tokens, first = model["captioner"], batch["tokens"], len(batch["pictures"]) // PALED
+        order = batch["paled"].argsort(descending=True, stable=True)  # the paled come first
+        batch = {name: rows[order] for name, rows in batch.items()}
+        captioner, tokens, first = model["captioner"], batch["tokens"], int(batch["paled"].sum())
         looks = batch["pictures"].float() / 127.5 - 1
         seen = captioner.encoder(torch.cat([eyes.disguised(looks[:first]), looks[first:]])).last_hidden_state
         words = captioner.decoder.get_input_embeddings()(batch["heard"][first:, :-1])
@@ -183,17 +186,17 @@ def main():
     parser.add_argument("--scenes", type=int, default=60_000)
     parser.add_argument("--seed", type=int, default=22, help="which scenes; no other model is trained on these")
     parser.add_argument("--go-on", action="store_true", help="from the shipped captioner")
-    parser.add_argument("--precision", default=runtime.training_precision(), help="bf16 or fp32")
+    parser.add_argument("--precision", choices=("bf16", "fp32"), default=runtime.training_precision())
     parser.add_argument("--workers", type=int, default=machine.WORKERS, help="processes that draw, and fill batches")
     parser.add_argument("--count", type=int, default=500, help="scenes on which it is measured")
     parser.add_argument("--folder", type=Path, default=Path("runs/captioner"))
     args = parser.parse_args()
     torch.manual_seed(0)
     tokenizer = models.load("tokenizer")
+    model = models.captioner(*(models.load(name, dtype=torch.float32) for name in ("clip", "lm")))
     samples = scenes.samples(args.scenes, "train", args.seed)
     cache = args.folder / f"pictures-{args.seed}.safetensors"
     pictures = training.precomputed(cache, samples, scenes.pictures_as_bytes, args.workers)
-    model = models.captioner(*(models.load(name, dtype=torch.float32) for name in ("clip", "lm")))
     if args.go_on:
         model.load_state_dict(models.load("captioner", dtype=torch.float32).state_dict())
     never = eyes.never_met(samples)

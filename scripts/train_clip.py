@@ -122,24 +122,23 @@ CHANGES = renamed, recoloured, resized, recounted, turned, repainted, elsewhere
 
 
 class Told:
-    """Fills a batch with families: pictures, a caption of each in either language, which captions fit which pictures,
-    and what is there."""
+    """Fills a batch with families: pictures, a caption of each in either language, the number of its facts, and what is
+    there."""
 
     def __init__(self, samples, pictures, tokenizer):
         self.samples, self.pictures, self.tokenizer = samples, pictures, tokenizer
         numbers = {}
-        self.facts = torch.tensor([numbers.setdefault(s.scene.facts, len(numbers)) for s in samples])
+        self.numbers = torch.tensor([numbers.setdefault(s.scene.facts, len(numbers)) for s in samples])
 
     def __call__(self, chosen, turn):
         texts, indices = [], (KIN * chosen[:, None] + torch.arange(KIN)).flatten()
         for index in indices.tolist():
             rng = random.Random(f"{turn}/{index}")
             texts.append(scenes.caption(self.samples[index].scene, rng, rng.choice(scenes.LANGUAGES)))
-        facts = self.facts[indices]
         return {
             "pictures": eyes.shifted(self.pictures[indices], turn * len(self.samples) + indices[0].item()),
             "tokens": self.tokenizer(texts, padding=True, return_tensors="pt").input_ids,
-            "same": facts[:, None] == facts[None],
+            "scene": self.numbers[indices],
             **eyes.told([self.samples[index] for index in indices.tolist()]),
         }
 
@@ -152,7 +151,8 @@ def objective(model, batch):
     pictures = clip.visual_projection(seen.pooler_output[first:])
     words = clip.text_projection(clip.text_model(batch["tokens"][first:]).pooler_output)
     scale = clip.logit_scale.clamp(max=4.6).exp()
-    together = losses.contrastive(pictures.float(), words.float(), scale, batch["same"][first:, first:])
+    scene = batch["scene"][first:]
+    together = losses.contrastive(pictures.float(), words.float(), scale, scene[:, None] == scene)  # which caption fits
     return together + WEIGHT * model["asked"](seen.last_hidden_state, batch, first)
 
 
@@ -264,11 +264,13 @@ def main():
     parser.add_argument("--scenes", type=int, default=60_000)
     parser.add_argument("--seed", type=int, default=36, help="which scenes; no other model is trained on these")
     parser.add_argument("--go-on", action="store_true", help="start from the shipped weights, not from nothing")
-    parser.add_argument("--precision", default=runtime.training_precision(), help="bf16 or fp32")
+    parser.add_argument("--precision", choices=("bf16", "fp32"), default=runtime.training_precision())
     parser.add_argument("--workers", type=int, default=machine.WORKERS, help="processes that draw, and fill batches")
     parser.add_argument("--count", type=int, default=1000, help="scenes on which it is measured")
     parser.add_argument("--folder", type=Path, default=Path("runs/clip"))
     args = parser.parse_args()
+    if args.batch % KIN or not 0 < args.batch <= args.scenes:
+        parser.error(f"--batch {args.batch}: whole families fill it, so choose a multiple of {KIN} up to --scenes")
     torch.manual_seed(0)
     tokenizer = models.load("tokenizer")
     samples = families(args.scenes, args.seed)

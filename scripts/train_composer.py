@@ -92,7 +92,7 @@ def main():
     parser.add_argument("--batch", type=int, default=48)
     parser.add_argument("--rate", type=float, default=5e-3)
     parser.add_argument("--scenes", type=int, default=20_000, help="tunes by rule")
-    parser.add_argument("--precision", default=runtime.training_precision(), help="bf16 or fp32")
+    parser.add_argument("--precision", choices=("bf16", "fp32"), default=runtime.training_precision())
     parser.add_argument("--count", type=int, default=200, help="tunes on which it is measured")
     parser.add_argument("--folder", type=Path, default=Path("runs/composer"))
     args = parser.parse_args()

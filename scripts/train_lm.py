@@ -86,7 +86,7 @@ def main():
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=5e-3)
-    parser.add_argument("--precision", default=runtime.training_precision(), help="bf16 or fp32")
+    parser.add_argument("--precision", choices=("bf16", "fp32"), default=runtime.training_precision())
     parser.add_argument("--count", type=int, default=2000, help="captions on which it is measured")
     parser.add_argument("--workers", type=int, default=machine.WORKERS, help="processes that word captions")
     parser.add_argument("--folder", type=Path, default=Path("runs/lm"))

@@ -10,7 +10,7 @@ from pathlib import Path
 import machine
 import torch
 
-from aigc_course import adaptation, evaluation, lora, models, runtime, scenes
+from aigc_course import adaptation, evaluation, lora, models, runtime, scenes, training
 
 SHIPPED = {"chalk": {"style": "chalk"}, "woodcut": {"style": "woodcut"}, "robot": {"thing": "robot"}}
 PLACES = ["time_emb_proj", "add_embedding.proj", "attn2.to_k", "attn2.to_v", "conv_in", "conv_out"]
@@ -116,18 +116,22 @@ def put_in_place(name, write, card, recipe):
     shutil.rmtree(fresh, ignore_errors=True)
     write(fresh)
     (fresh / "README.md").write_text(card, encoding="utf-8", newline="\n")
-    sums = json.loads((models.folder_of("text-to-image") / models.MANIFEST).read_text(encoding="utf-8"))
-    text = json.dumps([run | {"base": {BASE: sums[BASE]}} for run in recipe], indent=1)
+    text = json.dumps([{"base": {BASE: hash_of_base()}} | run for run in recipe], indent=1)
     (fresh / models.RECIPE).write_text(text + "\n", encoding="utf-8", newline="\n")
     models.seal(fresh)
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)
 
 
+def hash_of_base():
+    """The sha256 of the denoiser as it is shipped."""
+    return json.loads((models.folder_of("text-to-image") / models.MANIFEST).read_text(encoding="utf-8"))[BASE]
+
+
 def main():
     """Teach one after the other, each to the denoiser as it is shipped."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", default=list(SHIPPED), help=f"of {', '.join(SHIPPED)}")
+    parser.add_argument("names", nargs="*", choices=SHIPPED, help="all, if none is given")
     parser.add_argument("--count", type=int, help="drawings to learn from; these six are the recipe")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--batch", type=int)
@@ -139,10 +143,13 @@ def main():
     parser.add_argument("--asked", type=int, default=48, help="pictures that are judged for the card")
     parser.add_argument("--look", type=int, default=25, help="sampling steps of these")
     asked = {dial: value for dial, value in vars(parser.parse_args()).items() if value is not None}
-    for name in asked["names"]:
+    evaluation.load_newcomers()  # the judge, before an hour of teaching
+    for name in asked["names"] or SHIPPED:
         torch.manual_seed(0)
         pipe, args = models.load("text-to-image", dtype=torch.float32), argparse.Namespace(**RECIPES[name] | asked)
-        ship(pipe, name, args, teach(pipe, name, args))
+        took = teach(pipe, name, args)
+        if training.is_first():
+            ship(pipe, name, args, took)
 
 
 if __name__ == "__main__":

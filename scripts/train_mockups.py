@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from train_loras import EVERYWHERE, cost_of, put_in_place, runs_of
 
-from aigc_course import adaptation, evaluation, lora, models, runtime, sampling, scenes
+from aigc_course import adaptation, evaluation, lora, models, runtime, sampling, scenes, training
 from aigc_course.applications import mockups
 
 NAME = "mockup"
@@ -112,7 +112,9 @@ def main():
     args = parser.parse_args()
     torch.manual_seed(0)
     pipe = models.load("text-to-image", dtype=torch.float32)
-    ship(pipe, args, teach(pipe, args))
+    took = teach(pipe, args)
+    if training.is_first():
+        ship(pipe, args, took)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,13 @@ import argparse
 import random
 from pathlib import Path
 
+import machine
 import torch
 from finetune_new_thing import COLUMNS, LIKE, TOKEN, measured, six
-from safetensors.torch import load_file, save_file
-from train_loras import EVERYWHERE, cost_of, put_in_place, runs_of
+from safetensors.torch import load_file
+from train_loras import EVERYWHERE, cost_of, hash_of_base, put_in_place, runs_of
 
-from aigc_course import adaptation, evaluation, lora, models, runtime, scenes
+from aigc_course import adaptation, evaluation, lora, models, runtime, scenes, training
 from aigc_course.adaptation.new_thing import LEARNT
 
 DIALS = "copies", "remember", "steps", "batch", "prior", "rate", "rank"
@@ -41,7 +42,7 @@ seeds of 12 pictures, 8 steps, guidance 1.5, with 95 % intervals over seeds: {fo
 as asked; *all*: thing, place and style; *suite*: the six tasks of `evaluation.questions`, of the world's own things,
 after the lesson; *turned*: how many of those things have become the new one.
 
-**Fails** where *thing* falls short of 1: six pictures of one style teach colour and rough shape sooner than a face or
+**Fails** where *thing* falls short of 1: six pictures teach colour and rough shape sooner than a face or
 an outline, and in other styles the thing may come out as a patch of its colours.
 """  # noqa: E501
 
@@ -51,13 +52,14 @@ def lesson(pipe, name, args):
     own = adaptation.lesson(pipe, *six(name), copies=args.copies)
     drawn = scenes.samples(args.remember, "train", seed=34)
     prompts = [scenes.caption(one.scene, random.Random(k)) for k, one in enumerate(drawn)]
-    file = args.folder / f"prior-{args.remember}.safetensors"
-    if not file.is_file():
-        file.parent.mkdir(parents=True, exist_ok=True)
+    file = args.folder / f"prior-{args.remember}-of-{hash_of_base()[:8]}.safetensors"  # another model paints others
+
+    def painted(prompts):
         starts = range(0, len(prompts), 16)
-        painted = [adaptation.remembered(pipe, prompts[k : k + 16], steps=10, seed=k).latents for k in starts]
-        save_file({"latents": torch.cat(painted)}, file)
-    return own, adaptation.Lesson(load_file(file)["latents"], [[prompt] * 3 + [""] for prompt in prompts])
+        return [adaptation.remembered(pipe, prompts[k : k + 16], steps=10, seed=k).latents for k in starts]
+
+    latents = machine.kept(file, lambda: {"latents": torch.cat(painted(prompts))})["latents"]
+    return own, adaptation.Lesson(latents, [[prompt] * 3 + [""] for prompt in prompts])
 
 
 def taught(name, args):
@@ -107,7 +109,7 @@ def ship(pipe, name, args, took, found):
 def main():
     """Teach each thing to the denoiser as it is shipped."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", default=["robot"], help="of robot, teapot")
+    parser.add_argument("names", nargs="*", choices=["robot", "teapot"], help="robot, if none is given")
     parser.add_argument("--copies", type=int, default=32, help="how often each picture is moved")
     parser.add_argument("--remember", type=int, default=320, help="pictures that the model paints before the lesson")
     parser.add_argument("--steps", type=int, default=800)
@@ -119,9 +121,12 @@ def main():
     parser.add_argument("--go-on", action="store_true", help="start from what is shipped; name another --folder")
     parser.add_argument("--folder", type=Path, default=Path("runs/new-thing"), help="where checkpoints go")
     args = parser.parse_args()
-    for name in args.names:
+    evaluation.load_newcomers(), evaluation.load_parser()  # the judges, before the lesson
+    for name in args.names or ["robot"]:
         torch.manual_seed(0)
         pipe, took = taught(name, args)
+        if not training.is_first():
+            continue
         found = judged(pipe, args.seeds, name)
         print(f"{name}: {found}", flush=True)
         ship(pipe, name, args, took, found)

@@ -248,7 +248,7 @@ pipe("a large red house in a meadow", ip_adapter_image=picture, guidance_scale=2
 | objective | to guess from the picture, and from words without style, what the denoiser itself guesses from words that tell the style: the denoiser is the teacher.  Ye et al. let the adapter guess the noise; but a noisy latent betrays its own style, so that it need hardly look at the picture |
 | data | {scenes:,} training scenes in eight styles, six in ten latents in plain style whatever style is asked for; captions in two languages; the style shown by a picture of another scene; one in ten without words and picture, for guidance |
 | training | {runs} |
-| remade by | `python scripts/train_style.py adapter`, after `train_text_to_image.py` and `train_clip.py`; its defaults may differ from the run above |
+| remade by | `python scripts/train_style.py adapter`, after `train_text_to_image.py`, `train_clip.py` and `train_captioner.py`, whose captioner the judging needs; its defaults may differ from the run above |
 | licence | code Apache-2.0, weights CC BY 4.0 |
 
 Judged by `evaluation.load_parser()`, which had no part in training, on {asked} test contents, redrawn
@@ -282,12 +282,15 @@ def judged(args, method, which):
     return f"style as asked {evaluation.interval(right)}, every thing there {evaluation.interval(same)}"
 
 
+UNJUDGED = "Trained, and not yet judged: run `python scripts/train_style.py` again.\n"
+
+
 def ship(args, kind, model, history, folder_name):
     """Write data/models/<name>: weights, card with what the judges say, recipe, hashes."""
     told = {key: vars(args)[key] for key in ("scenes", "steps", "batch", "rate", "precision", *OWN[kind])}
     told |= dict(loss=history.smoothed(50)[-1], minutes=history.seconds[-1] / 60)
     recipe = [*(models.recipe_of(folder_name) if args.go_on else []), told]
-    store(kind, model, folder_name, "", recipe)  # judged as it is shipped
+    store(kind, model, folder_name, UNJUDGED, recipe)  # judged as it is shipped
     which = [args.style] if kind == "network" else scenes.STYLES
     found = judged(args, kind, which)
     print(f"{folder_name}: {found}", flush=True)
@@ -330,7 +333,7 @@ def main():
     """Train one, or all one after the other."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kind", nargs="?", choices=[*DEFAULTS, "all"], default="all")
-    parser.add_argument("--style", default=None, help="of a network; both that are shipped if not given")
+    parser.add_argument("--style", choices=KNOWN, help="of a network; both that are shipped if not given")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--batch", type=int)
     parser.add_argument("--rate", type=float)
@@ -338,17 +341,22 @@ def main():
     parser.add_argument("--weight", type=float, default=5.0, help="weight of the style loss in a network's lesson")
     parser.add_argument("--crossed", type=float, default=3.0, help="weight of Gatys' style loss in AdaIN's lesson")
     parser.add_argument("--go-on", action="store_true", help="start from what is shipped; name another --folder")
-    parser.add_argument("--precision", default=runtime.training_precision(), help="bf16 or fp32")
+    parser.add_argument("--precision", choices=("bf16", "fp32"), default=runtime.training_precision())
     parser.add_argument("--workers", type=int, default=machine.WORKERS, help="processes that draw")
     parser.add_argument("--asked", type=int, default=64, help="pictures that are judged for the card")
     parser.add_argument("--folder", type=Path, default=Path("runs/style"), help="where checkpoints go")
     args = parser.parse_args()
+    if args.style and args.kind != "network":
+        parser.error(f"--style {args.style}: only a network has a style of its own: train_style.py network --style …")
+    redrawing = ("clip", "captioner") if args.kind in ("adapter", "all") else ()
+    for needed in ("text-to-image", "parser", "newcomers", *redrawing):
+        models.verify(models.folder_of(needed))  # what lessons and judges use, before they take an hour
     for kind in DEFAULTS if args.kind == "all" else [args.kind]:
-        for name in [args.style] if args.style else NETWORKS if kind == "network" else [None]:
+        for name in ([args.style] if args.style else NETWORKS) if kind == "network" else [None]:
             torch.manual_seed(0)
             usual = dict(zip(("steps", "batch", "rate"), DEFAULTS[kind], strict=True))
-            own = argparse.Namespace(**vars(args) | {k: getattr(args, k) or v for k, v in usual.items()})
-            own.style = name
+            given = {dial: value for dial, value in vars(args).items() if value is not None}
+            own = argparse.Namespace(**usual | given | {"style": name})
             model, history = {"adain": teach_decoder, "adapter": teach_adapter}.get(kind, teach_network)(
                 *([own, name] if kind == "network" else [own])
             )

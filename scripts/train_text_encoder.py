@@ -160,8 +160,9 @@ def main():
     found = dict(understood=understood(model, lesson), placed=placed(model, lesson))
     print(f"understood in every point: {found['understood']:.3f}; pairs on their sides: {found['placed']:.3f}")
     model["encoder"].save_pretrained(args.folder / "model")
+    earlier = [run for run in models.recipe_of("text-to-image") if run["part"] == "text encoder"] if args.go_on else []
     run = dict(part="text encoder", steps=args.steps, batch=args.batch, rate=args.rate, **found)
-    recipe = [run | dict(minutes=history.seconds[-1] / 60)]
+    recipe = [*earlier, run | dict(minutes=history.seconds[-1] / 60)]
     (args.folder / models.RECIPE).write_text(json.dumps(recipe, indent=1), encoding="utf-8")
 
 

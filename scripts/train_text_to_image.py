@@ -1,7 +1,6 @@
 """Train words → pictures: a text encoder and a denoiser together, on latents of fresh drawings; ship a pipeline."""
 
 import argparse
-import copy
 import json
 import random
 from operator import itemgetter
@@ -232,15 +231,14 @@ def main():
     """Train, and ship the pipeline with its card."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=5000)
-    parser.add_argument("--minutes", type=float, help="as many steps as take so long, in place of --steps")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--scenes", type=int, default=800_000, help="on a GPU: at most so many are kept and met again")
     parser.add_argument("--seed", type=int, default=1, help="which scenes")
     parser.add_argument("--go-on", action="store_true", help="from the shipped pipeline, not from --text-encoder")
     parser.add_argument("--renew", action="store_true", help="only ship the decoder of --autoencoder")
-    parser.add_argument("--precision", default=runtime.training_precision(), help="bf16 or fp32")
-    parser.add_argument("--compile", action="store_true", help="takes three minutes, then a fifth faster (needs g++)")
+    parser.add_argument("--precision", choices=("bf16", "fp32"), default=runtime.training_precision())
+    parser.add_argument("--compile", action="store_true", help="minutes, then faster steps (needs g++)")
     parser.add_argument("--workers", type=int, default=machine.WORKERS, help="processes that draw")
     parser.add_argument("--autoencoder", type=Path, default=Path("runs/autoencoder"))
     parser.add_argument("--text-encoder", type=Path, default=Path("runs/text-encoder"))
@@ -258,8 +256,6 @@ def main():
         model["unet"].compile()
     batches = supply(args, patch_code(args.autoencoder / "code.safetensors"), tokenizer)
     loss = objective(diffusion.Schedule.from_scheduler(models.scheduler()), args.late)
-    if args.minutes:
-        args.steps = steps_in(args.minutes, model, batches, loss, args)
     history = training.fit(
         model,
         batches,
@@ -295,15 +291,6 @@ def renew(folder):
 def recipe_in(folder):
     """The runs that a folder tells of."""
     return json.loads((folder / models.RECIPE).read_text(encoding="utf-8"))
-
-
-def steps_in(minutes, model, batches, loss, args, tried=60):
-    """How many steps take so long: tried on this machine, after as many that are not timed, and forgotten again."""
-    kept = copy.deepcopy(model.state_dict())
-    dials = dict(optimiser=training.muon(model, args.rate), precision=args.precision)
-    seconds = training.fit(model, batches, loss, 2 * tried, **dials).seconds
-    model.load_state_dict(kept)
-    return round(60 * minutes * tried / (seconds[-1] - seconds[tried - 1]))
 
 
 def start(args):

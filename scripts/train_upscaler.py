@@ -201,7 +201,7 @@ def main():
     parser.add_argument("--scenes", type=int, default=1200, help="scenes whose pictures are kept, 0.9 MB each")
     parser.add_argument("--seed", type=int, default=31, help="which scenes")
     parser.add_argument("--go-on", action="store_true", help="start from the shipped weights, not from nothing")
-    parser.add_argument("--precision", default=runtime.training_precision(), help="bf16 or fp32")
+    parser.add_argument("--precision", choices=("bf16", "fp32"), default=runtime.training_precision())
     parser.add_argument("--workers", type=int, default=machine.WORKERS, help="processes that draw")
     parser.add_argument("--count", type=int, default=256, help="scenes on which it is measured")
     parser.add_argument("--folder", type=Path, default=Path("runs/upscaler"))

@@ -1,6 +1,5 @@
 """The shipped models: they load with the stock library alone, and what they draw follows the words."""
 
-import argparse
 import json
 import random
 import re
@@ -21,7 +20,7 @@ import train_text_encoder
 import train_text_to_image
 from torch import nn
 
-from aigc_course import adaptation, diffusion, evaluation, models, runtime, sampling, scenes
+from aigc_course import adaptation, diffusion, evaluation, models, runtime, sampling, scenes, training
 
 FOLDER = models.folder_of("text-to-image")
 STOCK = """
@@ -153,8 +152,8 @@ def test_a_card_tells_how_the_model_is_remade_where_it_fails_and_what_one_may_do
         assert (runtime.data_dir().parent / "scripts" / script).is_file()
     for picture in re.findall(r"!\[.+\]\((.+)\)", told):
         assert (card.parent / picture).is_file()
-    if card.parent.name != "tokenizer":  # which loses nothing
-        assert "\n**Fails**" in told and "train_" in told
+    if "## Fails" not in told:  # those proposed by new_style.py have their own headings, and their recipe beside them
+        assert "**Fails**" in told and "train_" in told
 
 
 def test_the_text_encoder_is_asked_for_what_a_caption_says_and_not_for_what_it_leaves_out():
@@ -253,15 +252,6 @@ def test_the_lesson_of_the_denoiser_is_of_training_scenes_each_told_or_not_told_
         assert {group.name for group in read.groups} == {group.name for group in one.scene.facts.groups}
 
 
-def test_steps_are_counted_on_this_machine_and_the_trial_is_forgotten():
-    model, args = nn.Linear(2, 2), argparse.Namespace(rate=0.1, precision="fp32")
-    before = [p.detach().clone() for p in model.parameters()]
-    batches, loss = [torch.ones(4, 2)], lambda model, batch: model(batch).square().mean()
-    counts = [train_text_to_image.steps_in(minutes, model, batches, loss, args, 20) for minutes in (0.1, 10)]
-    assert all(torch.equal(p, old) for p, old in zip(model.parameters(), before, strict=True))
-    assert 1 < counts[0] < counts[1] / 5
-
-
 def test_pairs_stand_where_the_words_say_from_pure_noise_on(pipe):
     sides = train_text_to_image.sides(pipe.unet, pipe.text_encoder, pipe.tokenizer, 24)
     assert 0.8 < sides < 1.2
@@ -288,8 +278,9 @@ def test_a_batch_of_clip_holds_whole_families_and_the_loss_reaches_both_towers()
     batch = made(torch.tensor([2, 0]), 0)
     drawn = scenes.pictures_as_bytes(samples[8:12] + samples[:4])
     assert torch.equal(batch["pictures"], eyes.shifted(drawn, 8))  # pass 0, first sample 8
-    assert batch["same"].diagonal().all() and len(batch["tokens"]) == 8
+    assert len(batch["tokens"]) == 8 and torch.equal(batch["scene"], made.numbers[[8, 9, 10, 11, 0, 1, 2, 3]])
     model = nn.ModuleDict({"clip": models.clip(tokenizer), "asked": eyes.Asked(128, set())})
+    assert train_clip.objective(model, training.share(batch, 1, 2)).isfinite(), "one process of two"
     train_clip.objective(model, batch).backward()
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
 

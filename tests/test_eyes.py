@@ -24,7 +24,7 @@ from eyes import (
 )
 from torch import nn
 
-from aigc_course import models, scenes
+from aigc_course import models, scenes, training
 
 
 @pytest.fixture(scope="module")
@@ -209,9 +209,10 @@ def test_strangers_are_all_the_scenes_one_word_away_that_training_never_shows(sa
 
 
 def test_barred_tokens_begin_what_is_never_told_and_never_what_is(batch, tokenizer):
-    paled = len(batch["barred"]) // train_captioner.PALED
-    assert (batch["barred"][paled:, :, 0] > 0).any(1).all()
-    assert not batch["barred"][:paled].any()
+    paled = batch["paled"]
+    assert paled.sum() == len(paled) / train_captioner.PALED
+    assert (batch["barred"][~paled, :, 0] > 0).any(1).all()
+    assert not batch["barred"][paled].any()
     for told, barred in zip(batch["tokens"], batch["barred"].tolist(), strict=True):
         for place, token in barred:
             assert place == 0 or (place > 1 and told[place] != token)
@@ -252,3 +253,18 @@ def test_the_captioners_loss_does_not_count_what_is_barred_and_reaches_all_of_it
     assert [name for name in silent if "post_layernorm" not in name] == []
     torch.manual_seed(0)
     assert loss(both, batch | {"barred": torch.zeros_like(batch["barred"])}) > nats
+
+
+def test_each_of_several_processes_pales_the_pictures_of_its_share_that_are_marked_so(batch, tokenizer, never):
+    captioner = models.captioner(models.clip(tokenizer), models.language_model(tokenizer))
+    both, told = nn.ModuleDict({"captioner": captioner, "asked": Asked(128, never)}), []
+    captioner.encoder.register_forward_pre_hook(
+        lambda _, given, named: told.append((named or {}).get("pixel_values", *given)), with_kwargs=True
+    )
+    for rank in range(2):
+        mine = training.share(batch, rank, 2)
+        train_captioner.objective(tokenizer.pad_token_id)(both, mine)
+        shown, pale = mine["pictures"].float() / 127.5 - 1, mine["paled"]
+        assert 0 < pale.sum() < len(pale) / 2
+        assert torch.equal(told[rank][pale.sum() :], shown[~pale]), "as they are"
+        assert not torch.equal(told[rank][: pale.sum()], shown[pale])

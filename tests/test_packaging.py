@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import time_models
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -287,19 +288,25 @@ def test_make_test_runs_the_style_the_unit_tests_the_stamps_and_every_notebook(c
     ]
 
 
+def lines_of(clone: Path) -> list[str]:
+    """What the stages of `make models` left in their log, without the times."""
+    return [line.split("  ")[1] for line in (clone / "runs/made/log").read_text(encoding="utf-8").splitlines()]
+
+
 @needs_make
-def test_make_models_trains_each_model_that_has_a_script(clone: Path):
-    made = make(clone, "models")
-    assert made.returncode == 0
-    assert made.stdout.count(" is done\n") == made.stdout.count(" begins\n") == len(trained(clone))
+def test_make_models_trains_each_model_that_has_a_script_and_adds_up_the_time(clone: Path):
+    assert make(clone, "models").returncode == 0
+    assert lines_of(clone) == [f"{stage} {what}" for stage in trained(clone) for what in ("begins", "is done")]
     scripts = (ROOT / "scripts").glob("train_*.py")
     assert sorted(trained(clone)) == sorted(path.stem.removeprefix("train_") for path in scripts)
+    assert asked(clone)[-1] == "scripts/time_models.py"
 
 
 @needs_make
 def test_make_models_goes_on_at_the_stage_that_broke_off_and_does_none_twice(clone: Path):
     (clone / "failing").write_text("scripts/train_clip.py", encoding="utf-8")
     assert make(clone, "models").returncode != 0
+    assert lines_of(clone)[-2:] == ["clip begins", "clip stopped"]
     (clone / "failing").unlink()
     assert make(clone, "models").returncode == 0
     order = trained(clone)
@@ -309,6 +316,44 @@ def test_make_models_goes_on_at_the_stage_that_broke_off_and_does_none_twice(clo
     (clone / "runs/made/lm").unlink()
     assert make(clone, "models").returncode == 0
     assert trained(clone) == [*order, "lm"]
+
+
+@needs_make
+def test_a_stage_that_is_interrupted_says_so_in_the_log(clone: Path):
+    tool(clone / "venv-python", 'case $1 in scripts/train_*) kill -INT $PPID; exit 130;; esac')
+    assert make(clone, "models").returncode != 0
+    assert lines_of(clone) == ["tokenizer begins", "tokenizer stopped"]
+
+
+LOG = """2030-01-01 10:00:00  autoencoder begins
+2030-01-01 10:00:00  lm begins
+2030-01-01 10:20:00  lm is done
+2030-01-01 10:30:00  autoencoder stopped
+2030-01-01 12:00:00  autoencoder begins
+2030-01-01 12:00:00  clip begins
+2030-01-01 12:15:00  autoencoder is done
+2030-01-01 13:00:00  clip begins
+2030-01-01 13:10:00  clip is done
+"""
+
+
+def test_the_time_that_models_took_is_added_up_by_stage_and_by_the_clock():
+    found, lost = time_models.stretches(LOG)
+    assert lost == 1, "clip was killed once"
+    assert time_models.minutes_each(found) == {"autoencoder": 45, "lm": 20, "clip": 10}
+    assert time_models.minutes_by_the_clock(found) == 30 + 15 + 10
+    assert time_models.most_at_once(found) == 2
+
+
+def test_of_a_model_that_was_trained_anew_only_the_last_time_counts():
+    again = "2030-01-02 10:00:00  lm begins\n2030-01-02 10:05:00  lm is done\n"
+    assert time_models.minutes_each(time_models.stretches(LOG + again)[0])["lm"] == 5
+
+
+def test_before_any_model_was_trained_there_is_no_time_to_add_up(monkeypatch, tmp_path: Path):
+    monkeypatch.setattr(time_models, "LOG", tmp_path / "log")
+    with pytest.raises(SystemExit, match="make models"):
+        time_models.main()
 
 
 @needs_make
