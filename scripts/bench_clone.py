@@ -1,7 +1,6 @@
 """What a new user waits for: a clean clone, `make lab` until it answers, then `make test` with the network cut.
 
-Run it in a repository with everything committed; needs git, make, the network to install, and
-`unshare` for the cut.
+Run it in a repository with everything committed; needs git, make, the network to install, and `unshare` for the cut.
 """
 
 import argparse

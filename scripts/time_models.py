@@ -32,7 +32,7 @@ train, measure, write the card.
 | **all, one after another** | **{alone:.0f}** |
 | **all, by the clock** | **{clock:.0f}** |
 
-{clock_hours:.1f} hours by the clock, at most {most} stages at a time.{lost}
+{hours:.1f} hours by the clock.{lost}
 """
 
 
@@ -70,24 +70,13 @@ def minutes_by_the_clock(found):
     return total / timedelta(minutes=1)
 
 
-def most_at_once(found):
-    """How many stages ran side by side at the most; one that ends in the second another begins is not beside it."""
-    changes = sorted([(began, 1) for _, began, _ in found] + [(ended, -1) for _, _, ended in found])
-    running, most = 0, 0
-    for _, change in changes:
-        running += change
-        most = max(most, running)
-    return most
-
-
 def main():
     """Add up, print, write."""
     if not LOG.is_file():
         raise SystemExit("no stage has left a line in runs/made/log yet; run: make models")
     found, lost = stretches(LOG.read_text(encoding="utf-8"))
     each, clock = minutes_each(found), minutes_by_the_clock(found)
-    told = dict(machine=machine.name(), cores=os.cpu_count(), most=most_at_once(found), clock=clock)
-    told |= dict(alone=each.total(), clock_hours=clock / 60)
+    told = dict(machine=machine.name(), cores=os.cpu_count(), alone=each.total(), clock=clock, hours=clock / 60)
     told["rows"] = "\n".join(f"| {stage} | {minutes:.1f} |" for stage, minutes in each.items())
     told["lost"] = f"  {lost} more stretches were killed, and are not counted." if lost else ""
     text = HEAD.format(**told)

@@ -342,7 +342,6 @@ def test_the_time_that_models_took_is_added_up_by_stage_and_by_the_clock():
     assert lost == 1, "clip was killed once"
     assert time_models.minutes_each(found) == {"autoencoder": 45, "lm": 20, "clip": 10}
     assert time_models.minutes_by_the_clock(found) == 30 + 15 + 10
-    assert time_models.most_at_once(found) == 2
 
 
 def test_of_a_model_that_was_trained_anew_only_the_last_time_counts():
