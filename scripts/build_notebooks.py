@@ -63,8 +63,9 @@ METADATA = {
 SOLUTION_SYNTAX = "write `name = value  # solution`, or `# solution: stub` above and `# end solution` below"
 COLAB_BADGE = "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](PAGE)"
 COLAB_SETUP = """\
-# On Google Colab this cell fetches the course; anywhere else it does nothing.
+# On Google Colab this cell fetches the course and what Colab lacks for it; anywhere else it does nothing.
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +76,7 @@ if "google.colab" in sys.modules:
         subprocess.run(["git", "clone", "--depth=1", url, course], check=True)
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
         subprocess.run([*pip, "--editable", course], check=True)
+    runpy.run_path(str(course / "scripts" / "complete_colab.py"), run_name="__main__")
     sys.path.insert(0, str(course))  # an editable install alone is seen only after a restart
     os.chdir(course / "notebooks")"""
 
@@ -170,7 +172,7 @@ def for_colab(root: Path, notebook: Path) -> tuple[str, NotebookNode]:
     """The badge that opens this notebook in Colab, and the cell that fetches the course there.
 
     Both come from the repository's URL in pyproject.toml. The package is installed without its dependencies:
-    Colab has them, and a change of ipykernel or ipywidgets under a running notebook breaks it.
+    `complete_colab.py` adds those that Colab lacks, and changes none under which a running notebook would break.
     """
     project = tomllib.loads(_text(root / "pyproject.toml"))["project"]
     url = project.get("urls", {}).get("Repository", "").removesuffix("/").removesuffix(".git")

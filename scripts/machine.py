@@ -1,11 +1,12 @@
-"""What a recipe takes, and tells, of the machine that it runs on, and what it leaves there for the next time."""
+"""What a recipe takes, and tells, of the machine that it runs on, and what it starts from."""
 
+import hashlib
+import json
 import os
 
-from safetensors.torch import load_file, save_file
-
-from aigc_course import runtime
+from aigc_course import models, runtime
 from aigc_course.training import team
+from aigc_course.training.checkpoint import STATE
 
 WORKERS = max(1, os.cpu_count() // 2)  # processes that draw; the other cores are for the one that learns
 
@@ -15,15 +16,34 @@ def name() -> str:
     return runtime.summary().split(" · ")[1]
 
 
-def kept(file, make):
-    """The tensors {name: tensor} in a file: made once, by the first of several processes, kept whole or not at all."""
+def begun(args, checkpoint, name, part="", **dials):
+    """The folder of a checkpoint, after a note beside it of where the run starts: the beginning, or what is shipped.
 
-    def once():
-        if not file.is_file():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            fresh = file.with_suffix(".partial")
-            save_file(make(), fresh)
-            fresh.rename(file)
+    A checkpoint of a run that started elsewhere is refused: with `--go-on` it would only be loaded again, and without
+    it be taken for one from the beginning.  part: the folder of `name` that the run trains, where it has several;
+    dials: those of its loss, which the checkpoint itself does not know.
+    """
+    start = f"the shipped {name}, {_weights(name, part)}" if args.go_on else "the beginning"
+    if dials:
+        start += f" (with {', '.join(f'{dial} {value:g}' for dial, value in dials.items())})"
+    note = checkpoint.with_name(f"{checkpoint.name}.start")
 
-    team.first_then_others(once)
-    return load_file(file)
+    def write():
+        earlier = note.read_text(encoding="utf-8") if note.is_file() else "an unknown place"
+        if earlier == start:
+            return
+        if any((checkpoint.with_name(checkpoint.name + end) / STATE).is_file() for end in ("", ".previous")):
+            fix = "name another --folder, leave out what is trained, or delete this one"
+            raise SystemExit(f"{checkpoint} is of a run that started from {earlier}, not from {start}: {fix}")
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(start, encoding="utf-8", newline="\n")
+
+    team.first_then_others(write)
+    return checkpoint
+
+
+def _weights(name, part):
+    """A short name of the weights in a shipped folder, by the hashes of its manifest."""
+    sums = json.loads((models.folder_of(name) / models.MANIFEST).read_text(encoding="utf-8"))
+    kept = {file: told for file, told in sums.items() if file.startswith(part) and file.endswith(".safetensors")}
+    return hashlib.sha256(json.dumps(kept).encode()).hexdigest()[:8]

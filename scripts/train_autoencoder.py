@@ -27,7 +27,7 @@ def patch_code(file):
     def measured():
         return vars(models.PatchCode.fit(pictures_of(scenes.samples(4000, "train", seed=3))))
 
-    return models.PatchCode(**machine.kept(file, measured))
+    return models.PatchCode(**training.made_once(file, measured))
 
 
 def lesson(code, samples):
@@ -122,7 +122,7 @@ def main():
         optimiser=training.muon(model, args.rate),
         ema=0.999,
         precision=args.precision,
-        folder=args.folder / "checkpoint",
+        folder=machine.begun(args, args.folder / "checkpoint", "text-to-image", "vae"),
         save_every=max(100, args.steps // 20),
     )
     if not training.is_first():

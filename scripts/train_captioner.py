@@ -207,7 +207,8 @@ def main():
     batches = training.Shuffled(len(samples), args.batch, fill, workers=args.workers)
     dials = dict(optimiser=training.muon(both, args.rate), ema=0.998, precision=args.precision)
     loss = objective(tokenizer.pad_token_id)
-    history = training.fit(both, batches, loss, args.steps, folder=args.folder / "checkpoint", **dials)
+    folder = machine.begun(args, args.folder / "checkpoint", "captioner")
+    history = training.fit(both, batches, loss, args.steps, folder=folder, **dials)
     if not training.is_first():
         return
     rows = "\n".join("| " + " | ".join(row) + " |" for row in table(examined(model, tokenizer, args.count)))

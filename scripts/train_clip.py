@@ -283,7 +283,8 @@ def main():
     fill = Told(samples, pictures, tokenizer)
     batches = training.Shuffled(len(samples) // KIN, args.batch // KIN, fill, workers=args.workers)
     dials = dict(optimiser=training.muon(model, args.rate), ema=0.998, precision=args.precision)
-    history = training.fit(model, batches, objective, args.steps, folder=args.folder / "checkpoint", **dials)
+    folder = machine.begun(args, args.folder / "checkpoint", "clip")
+    history = training.fit(model, batches, objective, args.steps, folder=folder, **dials)
     if not training.is_first():
         return
     rows = "\n".join("| " + " | ".join(row) + " |" for row in table(clip, tokenizer, args.count))

@@ -3,7 +3,6 @@
 import argparse
 import json
 import random
-import shutil
 from functools import partial
 from pathlib import Path
 
@@ -60,7 +59,7 @@ def teach(pipe, name, args):
         lora.load(pipe.unet, models.folder_of(f"lora-{name}"), name)
     else:
         lora.add(pipe.unet, args.rank, args.targets, name=name, generator=runtime.generator(0))
-    dials = dict(ema=0.98, folder=args.folder / name, save_every=40)
+    dials = dict(ema=0.98, folder=machine.begun(args, args.folder / name, f"lora-{name}"), save_every=40)
     history = adaptation.learn_drawings(pipe, drawings, args.steps, args.batch, args.rate, **dials)
     return cost_of(history)
 
@@ -112,15 +111,8 @@ def put_in_place(name, write, card, recipe):
 
     The recipe, run by run, tells which denoiser it was: the LoRA fits no other.
     """
-    folder, fresh = models.folder_of(name), models.folder_of(f"{name}.partial")
-    shutil.rmtree(fresh, ignore_errors=True)
-    write(fresh)
-    (fresh / "README.md").write_text(card, encoding="utf-8", newline="\n")
-    text = json.dumps([{"base": {BASE: hash_of_base()}} | run for run in recipe], indent=1)
-    (fresh / models.RECIPE).write_text(text + "\n", encoding="utf-8", newline="\n")
-    models.seal(fresh)
-    shutil.rmtree(folder, ignore_errors=True)
-    fresh.rename(folder)
+    recipe = [{"base": {BASE: hash_of_base()}} | run for run in recipe]
+    models.put_in_place(models.folder_of(name), write, card, recipe)
 
 
 def hash_of_base():

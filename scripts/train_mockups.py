@@ -4,6 +4,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
+import machine
 import torch
 from train_loras import EVERYWHERE, cost_of, put_in_place, runs_of
 
@@ -51,7 +52,7 @@ def teach(pipe, args):
         lora.load(pipe.unet, models.folder_of(f"lora-{NAME}"), NAME)
     else:
         lora.add(pipe.unet, args.rank, EVERYWHERE, name=NAME, generator=runtime.generator(0))
-    dials = dict(ema=0.98, folder=args.folder, save_every=100)
+    dials = dict(ema=0.98, folder=machine.begun(args, args.folder, f"lora-{NAME}"), save_every=100)
     history = adaptation.learn_drawings(pipe, drawings, args.steps, args.batch, args.rate, **dials)
     return cost_of(history)
 

@@ -58,7 +58,7 @@ def lesson(pipe, name, args):
         starts = range(0, len(prompts), 16)
         return [adaptation.remembered(pipe, prompts[k : k + 16], steps=10, seed=k).latents for k in starts]
 
-    latents = machine.kept(file, lambda: {"latents": torch.cat(painted(prompts))})["latents"]
+    latents = training.made_once(file, lambda: {"latents": torch.cat(painted(prompts))})["latents"]
     return own, adaptation.Lesson(latents, [[prompt] * 3 + [""] for prompt in prompts])
 
 
@@ -74,7 +74,7 @@ def taught(name, args):
     else:
         lora.add(pipe.unet, args.rank, EVERYWHERE, generator=runtime.generator(0))
     dials = dict(batch=args.batch, remember=args.prior, learning_rate=args.rate, ema=0.98)
-    kept = dict(folder=args.folder / name, save_every=50)
+    kept = dict(folder=machine.begun(args, args.folder / name, f"dreambooth-{name}"), save_every=50)
     history = adaptation.teach(pipe, own, args.steps, prior, **dials, **kept)
     table = pipe.text_encoder.get_input_embeddings().weight.data
     for weight in (*lora.parameters(pipe.unet), table[row]):

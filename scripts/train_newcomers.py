@@ -2,6 +2,7 @@
 
 import argparse
 import random
+from functools import partial
 from pathlib import Path
 
 import machine
@@ -106,12 +107,9 @@ def main():
     judge = judge.half().float()  # measured as it is shipped
     rows = table(judge, vae, args.count)
     print(rows)
-    folder = models.folder_of("newcomers")
-    evaluation.save_newcomers(judge, folder)
     parameters = sum(p.numel() for p in judge.parameters() if p.requires_grad)
     told = CARD.format(rows=rows, parameters=parameters, minutes=history.seconds[-1] / 60, **vars(args))
-    (folder / "README.md").write_text(told, encoding="utf-8", newline="\n")
-    models.seal(folder)
+    models.put_in_place(models.folder_of("newcomers"), partial(evaluation.save_newcomers, judge), told)
 
 
 if __name__ == "__main__":

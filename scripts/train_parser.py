@@ -2,6 +2,7 @@
 
 import argparse
 import random
+from functools import partial
 from pathlib import Path
 
 import machine
@@ -91,11 +92,8 @@ def main():
     judge = judge.half().float()  # measured as it is shipped
     names, rows = table(judge, args.count)
     print(f"own error: {', '.join(names)}\n{rows}")
-    folder = models.folder_of("parser")
-    evaluation.save_parser(judge, folder)
     told = card(judge, args, names, rows, history.seconds[-1] / 60)
-    (folder / "README.md").write_text(told, encoding="utf-8", newline="\n")
-    models.seal(folder)
+    models.put_in_place(models.folder_of("parser"), partial(evaluation.save_parser, judge), told)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,7 @@
 
 import argparse
 import copy
-import json
 import random
-import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -174,7 +172,9 @@ def told(pipe, samples, name):
 def fitted(model, batches, objective, args, name, optimiser=None):
     """Train, resuming where a checkpoint stands."""
     dials = dict(learning_rate=args.rate, optimiser=optimiser, ema=0.99, precision=args.precision, save_every=50)
-    return training.fit(model.to(runtime.device()), batches, objective, args.steps, folder=args.folder / name, **dials)
+    own = {dial: vars(args)[dial] for dial in OWN[args.kind] if dial != "style"}
+    dials["folder"] = machine.begun(args, args.folder / name, name, **own)
+    return training.fit(model.to(runtime.device()), batches, objective, args.steps, **dials)
 
 
 # --- what is shipped ----------------------------------------------------------------------------------------
@@ -314,14 +314,7 @@ def store(kind, model, name, card, recipe):
         models.save(model, name, card, recipe=recipe)
         model.float()
         return
-    folder, fresh = models.folder_of(name), models.folder_of(f"{name}.partial")
-    shutil.rmtree(fresh, ignore_errors=True)
-    style.save_adapter(*model, fresh)
-    (fresh / "README.md").write_text(card, encoding="utf-8", newline="\n")
-    (fresh / models.RECIPE).write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8", newline="\n")
-    models.seal(fresh)
-    shutil.rmtree(folder, ignore_errors=True)
-    fresh.rename(folder)
+    models.put_in_place(models.folder_of(name), partial(style.save_adapter, *model), card, recipe)
 
 
 OWN = {"adain": ("crossed",), "network": ("style", "weight"), "adapter": ()}  # dials that only one lesson has
@@ -356,7 +349,7 @@ def main():
             torch.manual_seed(0)
             usual = dict(zip(("steps", "batch", "rate"), DEFAULTS[kind], strict=True))
             given = {dial: value for dial, value in vars(args).items() if value is not None}
-            own = argparse.Namespace(**usual | given | {"style": name})
+            own = argparse.Namespace(**usual | given | {"kind": kind, "style": name})
             model, history = {"adain": teach_decoder, "adapter": teach_adapter}.get(kind, teach_network)(
                 *([own, name] if kind == "network" else [own])
             )

@@ -153,7 +153,8 @@ def main():
     model = nn.ModuleDict({"encoder": encoder} | heads).to(runtime.device())
     lesson = Lesson(tokenizer)
     stream = scenes.SceneStream("train", args.steps * args.batch, args.batch, SEED, make=lesson, workers=args.workers)
-    dials = dict(optimiser=training.muon(model, args.rate), folder=args.folder / "checkpoint")
+    folder = machine.begun(args, args.folder / "checkpoint", "text-to-image", "text_encoder")
+    dials = dict(optimiser=training.muon(model, args.rate), folder=folder)
     history = training.fit(model, stream, objective, args.steps, **dials)
     if not training.is_first():
         return

@@ -47,15 +47,18 @@ pipe("a red house in a meadow", guidance_scale=2.0).images[0]
 | storage | half precision; hashes in `manifest.json` |
 | licence | code Apache-2.0, weights and data CC BY 4.0 |
 
-| run | machine | precision | steps × batch | optimiser, rate | scenes (seed) | one thing, several, two | focus | meaning | late | last loss | sides | minutes |
-|---|---|---|---|---|---|---|---|---|---|---|---|---|
+| run | machine | precision | steps × batch | optimiser, rate | scenes (seed) | one thing, several, two | focus | meaning | inner | late | last loss | sides | minutes |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 {runs}
 
-*Sides*: how surely the two of a pair stand where the words say in the guess from pure noise, 1 at best.  The text
-encoder is causal: what its first thing is told of comes later.  Later steps, more weight of meaning, and inner blocks
-asked for their places did not help; asking the last two tokens, which are always padding, for the two things did.
-For the autoencoder, in half a minute of the last run's machine: AdamW 0.0005 29.68 dB, Muon 0.0003 29.91, Muon 0.001
-30.43 (256 validation pictures); from nothing, 250 steps of 24: AdamW 0.0005 21.1 dB, Muon 0.001 23.0.
+*Inner*: the weight of what the inner blocks are asked.  *Sides*: how surely the two of a pair stand where the words
+say in the guess from pure noise, 1 at best.
+
+**Tried on the way**: the text encoder is causal, so what its first thing is told of comes later.  Later steps (*late*
+2.5 to 12), *meaning* 4 and *inner* 0.3 did not bring the sides; asking the last two tokens of the text encoder, which
+are always padding, for the two things did.  For the autoencoder, in half a minute on an H200: AdamW 0.0005 29.68 dB,
+Muon 0.0003 29.91, Muon 0.001 30.43 (256 validation pictures); from nothing, 250 steps of 24: AdamW 0.0005 21.1 dB,
+Muon 0.001 23.0.
 
 **Meant for** teaching: it draws the 16 things, 8 colours, 6 places and 8 styles of `aigc_course.scenes`, and nothing else.
 **Fails** where a word is not of that world, and where the look does not follow what the latent says is there: see the
@@ -64,10 +67,16 @@ among them.
 """  # noqa: E501
 
 
-def chosen(lent, seed):
-    """A sample of the training split for one that a stream lends, the tasks mixed as `TASKS` says."""
-    (task,) = random.Random(lent.seed).choices(list(TASKS), TASKS.values())
+def chosen(lent, seed, tasks=TASKS):
+    """A sample of the training split for one that a stream lends; tasks: how often each comes."""
+    (task,) = random.Random(lent.seed).choices(list(tasks), tasks.values())
     return composed(scenes.sample(lent.seed, "train", seed, task))
+
+
+def heard(sample):
+    """What a lesson says of a sample; of one in ten nothing, for guidance."""
+    rng = random.Random(sample.seed)
+    return "" if rng.random() < 0.1 else told(sample.scene.facts, rng)
 
 
 def latents_of(code, samples):
@@ -90,29 +99,25 @@ def focus(samples, side=models.LATENT[1]):
 
 
 class Lesson:
-    """Fills a batch with fresh drawings: their latents, and a caption for each; one in ten says nothing."""
+    """Fills a batch with fresh drawings: their latents, and what is said of each."""
 
     def __init__(self, code, tokenizer, seed):
         self.code, self.tokenizer, self.seed = code, tokenizer, seed
 
     def __call__(self, lent):
         drawn = [chosen(one, self.seed) for one in lent]
-        texts = [self.caption(one) for one in drawn]
+        texts = [heard(one) for one in drawn]
         tokens = self.tokenizer(
             texts, padding="max_length", max_length=models.TEXT[0], truncation=True, return_tensors="pt"
         )
         return {"latents": latents_of(self.code, drawn), "focus": focus(drawn), "tokens": tokens.input_ids}
-
-    def caption(self, sample):
-        rng = random.Random(sample.seed)
-        return "" if rng.random() < 0.1 else told(sample.scene.facts, rng)
 
 
 def supply(args, code, tokenizer):
     """Batches without end: on a CPU each is drawn for its step; a GPU is faster than that, and meets them again."""
     lesson, count = Lesson(code, tokenizer, args.seed), max(args.steps * args.batch, args.scenes)
     stream = scenes.SceneStream("train", count, args.batch, args.seed, make=lesson, workers=args.workers)
-    return stream if runtime.device().type == "cpu" else training.Pool(stream, args.batch, args.scenes)
+    return stream if runtime.device().type == "cpu" else training.Pool(stream, args.batch, args.scenes, args.seed)
 
 
 class Inner(nn.Module):
@@ -200,12 +205,13 @@ def ran(args, history, found, shown):
 def card(recipe, vae):
     """The pipeline's README."""
     row = "| {run} | {machine} | {precision} | {steps:,} × {batch} | {optimiser} {rate:g} | {scenes:,} ({seed})"
-    row += " | {shares} | {focus:g} | {meaning:g} | {late:g} | {loss:.4f} | {sides} | {minutes:.0f} |"
+    row += " | {shares} | {focus:g} | {meaning:g} | {inner:g} | {late:g} | {loss:.4f} | {sides} | {minutes:.0f} |"
     parts = {part: [run for run in recipe if run["part"] == part] for part in PARTS}
     pictures, minutes = ({p: sum(map(of, runs)) for p, runs in parts.items()} for of in (seen, itemgetter("minutes")))
+    usual = {"meaning": 1, "inner": 0, "sides": "–"}  # of the runs before there was such a dial
     runs = [
         row.format(run=number, shares=", ".join(f"{share:.0%}" for share in run["tasks"].values()), **run)
-        for number, run in enumerate(({"meaning": 1, "sides": "–"} | run for run in parts["denoiser"]), start=1)
+        for number, run in enumerate((usual | run for run in parts["denoiser"]), start=1)
     ]
     facts = dict(pictures=pictures["denoiser"], minutes=minutes["denoiser"], psnr=faithful(vae))
     facts |= dict(drawn=pictures["autoencoder"], drawing=drawing(parts["autoencoder"]))
@@ -264,7 +270,7 @@ def main():
         optimiser=training.muon(model, args.rate),
         ema=0.999,
         precision=args.precision,
-        folder=args.folder / "checkpoint",
+        folder=machine.begun(args, args.folder / "checkpoint", "text-to-image", "unet", late=args.late),
         save_every=250 if runtime.device().type == "cpu" else 2000,
     )
     if not training.is_first():

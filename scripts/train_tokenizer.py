@@ -76,13 +76,10 @@ def main():
     words = sum(len(t.replace(",", " ,").split()) for t, _ in english)
     rate = sum(n for _, n in english) / words
     print(f"{len(tokenizer)} entries; longest caption {max(lengths)} tokens; {rate:.2f} tokens per English word")
-    folder = models.folder_of("tokenizer")
-    tokenizer.save_pretrained(folder)
     strange = " and ".join(f"“{text}” takes {len(tokenizer.tokenize(text))} tokens" for text in STRANGE)
     facts = dict(rate=rate, longest=max(lengths), strange=strange)
     card = CARD.format(size=len(tokenizer), room=models.TEXT[0], **facts)
-    (folder / "README.md").write_text(card, encoding="utf-8", newline="\n")
-    models.seal(folder)
+    models.put_in_place(models.folder_of("tokenizer"), tokenizer.save_pretrained, card)
 
 
 if __name__ == "__main__":

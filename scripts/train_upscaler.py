@@ -214,7 +214,8 @@ def main():
     vae = vae.to(runtime.device())
     batches = training.Shuffled(args.scenes, args.batch, squares)
     dials = dict(learning_rate=args.rate, ema=0.999, precision=args.precision, save_every=250)
-    history = training.fit(model, batches, objective, args.steps, folder=args.folder / "checkpoint", **dials)
+    folder = machine.begun(args, args.folder / "checkpoint", "upscaler")
+    history = training.fit(model, batches, objective, args.steps, folder=folder, **dials)
     if not training.is_first():
         return
     drawn = scenes.samples(args.count, "test", seed=8)

@@ -229,15 +229,18 @@ def test_the_first_code_cell_fetches_the_course_on_colab_and_does_nothing_elsewh
     cell = code(builder.editions(make_course(tmp_path))["english"])[0]
     done: list = []
     monkeypatch.setattr("subprocess.run", lambda command, check: done.append(command))
+    monkeypatch.setattr("runpy.run_path", lambda path, run_name: done.append((Path(path), run_name)))
     monkeypatch.setattr("os.chdir", done.append)
     monkeypatch.setattr("sys.path", [])
     exec(cell, {})
     assert done == []
     monkeypatch.setitem(builder.sys.modules, "google.colab", builder)
     exec(cell, {})
-    clone, install, folder = done
+    clone, install, complete, folder = done
     assert clone == ["git", "clone", "--depth=1", "https://github.com/ada/sums", Path("/content/sums")]
     assert install[-4:] == ["--quiet", "--no-deps", "--editable", Path("/content/sums")]
+    assert complete == (Path("/content/sums/scripts/complete_colab.py"), "__main__")
+    assert SCRIPT.with_name("complete_colab.py").exists()
     assert folder == Path("/content/sums/notebooks") and Path(builder.sys.path[0]) == Path("/content/sums")
 
 

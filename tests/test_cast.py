@@ -7,10 +7,12 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import evaluate
 import eyes
+import machine
 import pytest
 import torch
 import train_autoencoder
@@ -240,12 +242,74 @@ def test_inner_blocks_are_asked_where_they_lie_and_what_is_there_and_the_denoise
     torch.testing.assert_close(model["inner"](batch["latents"].float()), sum(wanted) / 4)
 
 
+def code_of_few():
+    """A linear code measured on twenty pictures."""
+    return models.PatchCode.fit(scenes.pictures(scenes.samples(20), models.PICTURE))
+
+
+def test_a_model_that_copies_is_found_out_whatever_the_prompts(pipe, monkeypatch):
+    pairs, asked = evaluate.taught(60), evaluation.questions(4, "test")
+    drawn = [one for one, _ in pairs]
+    own = scenes.pictures(drawn, models.PICTURE)
+    monkeypatch.setattr(evaluate, "by_batches", lambda pipe, prompts, *_: own[: len(prompts)])
+    args = SimpleNamespace(library=60, count=4, seeds=1, scale=2.0)
+    row = SimpleNamespace(asked=asked, pictures=own[: len(asked)])
+    rows = evaluate.memorised(pipe, row, args)
+    assert [float(reached) for *_, reached in rows] == [0, 0], "its own pictures, given back"
+    assert all(0 < float(re.search(r"copies: ([\d.]+)", asked)[1]) < 0.3 for *_, asked, _ in rows)
+    row.pictures = scenes.pictures([adaptation.composed(one) for one in asked], models.PICTURE)
+    again = [replace(one, seed=one.seed + 1) for one in evaluation.questions(20, "test")]
+    monkeypatch.setattr(evaluate, "by_batches", lambda pipe, prompts, *_: scenes.pictures(again, 128)[: len(prompts)])
+    nearest, own = (float(reached) for *_, reached in evaluate.memorised(pipe, row, args))
+    assert nearest == 1 and own > 0.8, "fresh drawings are no copies"
+
+
+def test_what_the_generator_was_taught_is_what_its_lesson_dealt():
+    *_, run = (run for run in models.recipe_of("text-to-image") if run["part"] == "denoiser")
+    dealt = scenes.SceneStream("train", run["scenes"], 64, run["seed"]).batch(0)
+    drawn = [train_text_to_image.chosen(one, run["seed"], run["tasks"]) for one in dealt]
+    said = [(one, train_text_to_image.heard(one)) for one in drawn]
+    assert evaluate.taught(64) == [pair for pair in said if pair[1]] and len(said) > len(evaluate.taught(64)) > 50
+    tasks = [len(one.scene.things) > 1 for one in drawn]
+    assert 0.6 < sum(tasks) / 64 < 0.9, "a quarter of them are of one thing"
+
+
+def test_a_run_that_started_elsewhere_is_refused(tmp_path, monkeypatch):
+    begun = partial(machine.begun, name="text-to-image", part="unet")
+    new, more = SimpleNamespace(go_on=False), SimpleNamespace(go_on=True)
+    folder = tmp_path / "runs" / "checkpoint"
+    folder.mkdir(parents=True)
+    assert begun(new, folder) == begun(more, folder) == begun(new, folder) == folder, "nothing was trained yet"
+    (folder / "state.json").touch()
+    assert begun(new, folder) == folder, "stopped, it goes on"
+    with pytest.raises(SystemExit, match="started from the beginning, not from the shipped text.*another --folder"):
+        begun(more, folder)
+    folder.with_name("checkpoint.start").unlink()
+    with pytest.raises(SystemExit, match="started from an unknown place, not from the beginning"):
+        begun(new, folder)
+    other = tmp_path / "other"
+    begun(more, other)
+    saved = other.with_name("other.previous")  # a save that was cut short
+    saved.mkdir()
+    (saved / "state.json").touch()
+    assert begun(more, other) == other
+    with pytest.raises(SystemExit, match="started from the shipped text-to-image.*, not from the beginning"):
+        begun(new, other)
+    with pytest.raises(SystemExit, match=r"not from the shipped text-to-image.* .with late 2\): name another"):
+        begun(more, other, late=2.0)
+    monkeypatch.setattr(machine, "_weights", lambda name, part: "01234567")  # shipped meanwhile
+    with pytest.raises(SystemExit, match="not from the shipped text-to-image, 01234567"):
+        begun(more, other)
+
+
 def test_the_lesson_of_the_denoiser_is_of_training_scenes_each_told_or_not_told_at_all():
     lent, tokenizer = scenes.samples(120, seed=4), models.load("tokenizer")
     drawn = [train_text_to_image.chosen(one, 4) for one in lent]
     assert {scenes.split_of(one.scene) for one in drawn} <= {"train"} and len({one.scene for one in drawn}) > 115
-    lesson = train_text_to_image.Lesson(None, tokenizer, seed=4)
-    texts = [lesson.caption(one) for one in drawn]
+    texts = [train_text_to_image.heard(one) for one in drawn]
+    batch = train_text_to_image.Lesson(code_of_few(), tokenizer, seed=4)(lent[:8])
+    told = [tokenizer.decode(row, skip_special_tokens=True) for row in batch["tokens"]]
+    assert told == [tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True) for text in texts[:8]]
     assert 4 < texts.count("") < 25
     for text, one in zip(texts, drawn, strict=True):
         read = scenes.read_caption(text) if text else one.scene.facts
@@ -288,7 +352,7 @@ def test_a_batch_of_clip_holds_whole_families_and_the_loss_reaches_both_towers()
 def test_a_part_of_a_picture_keeps_the_part_of_the_latent_that_belongs_to_it():
     (sample,) = scenes.samples(1)
     pictures, latents = train_autoencoder.pictures_of([sample]), models.meaning([sample])
-    code = models.PatchCode.fit(scenes.pictures(scenes.samples(20), models.PICTURE))
+    code = code_of_few()
     latents = torch.cat([code.encode(pictures), latents], 1)
     pixels, places = train_autoencoder.part(pictures[0], latents[0], sample)
     assert places.shape == (models.LATENT[0], train_autoencoder.WINDOW, train_autoencoder.WINDOW)
@@ -298,7 +362,7 @@ def test_a_part_of_a_picture_keeps_the_part_of_the_latent_that_belongs_to_it():
 
 def test_a_lesson_of_the_autoencoder_teaches_the_encoder_both_halves_and_the_decoder():
     model = models.autoencoder(widths=(8, 8, 8, 8))
-    code = models.PatchCode.fit(scenes.pictures(scenes.samples(20), models.PICTURE))
+    code = code_of_few()
     batch = train_autoencoder.lesson(code, scenes.samples(4))
     train_autoencoder.objective(model, batch, runtime.generator(0)).backward()
     assert batch["pictures"].shape[-1] == train_autoencoder.CELL * batch["latents"].shape[-1]

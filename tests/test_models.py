@@ -6,6 +6,7 @@ import random
 import re
 import shutil
 import socket
+from functools import partial
 from pathlib import Path
 
 import huggingface_hub
@@ -265,6 +266,26 @@ def test_a_sealed_folder_is_whole_even_when_it_is_sealed_again(world):
     models.seal(world)
     models.verify(world)
     assert set(json.loads((world / models.MANIFEST).read_text())) == {"config.json", WEIGHTS}
+
+
+def test_a_folder_takes_the_place_of_the_old_one_whole_or_not_at_all(world):
+    def files():
+        return {file: file.read_bytes() for file in world.rglob("*") if file.is_file()}
+
+    before = files()
+
+    def broken(folder):
+        (folder / "half.txt").write_text("half")
+        raise OSError("no room on the disk")
+
+    with pytest.raises(OSError, match="no room"):
+        models.put_in_place(world, broken, "# New")
+    assert files() == before
+    write = partial(shutil.copy, world / "config.json")
+    assert models.put_in_place(world, write, "# New", [{"steps": 1}]) == world
+    models.verify(world)
+    assert {f.name for f in world.iterdir()} == {"config.json", "README.md", models.RECIPE, models.MANIFEST}
+    assert [f.name for f in world.parent.iterdir()] == [world.name], "nothing is left beside it"
 
 
 @pytest.mark.parametrize(

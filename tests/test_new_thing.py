@@ -276,12 +276,12 @@ def test_a_lesson_teaches_the_word_and_the_low_rank_change_and_nothing_else():
 
 
 def test_a_lesson_that_was_cut_short_goes_on_where_it_stood(tmp_path):
-    def learnt(steps, **fit):
+    def learnt(steps, remember=2, **fit):
         pipe = models.load("text-to-image")
         adaptation.new_word(pipe, "<robot>")
         lora.add(pipe.unet, 1, ["attn2.to_v"], generator=runtime.generator(0))
         own = adaptation.Lesson(torch.randn(3, *models.LATENT, generator=runtime.generator(1)), [["a <robot>"]] * 3)
-        dials = dict(batch=1, remember=2, progress=False, schedule="constant", precision="fp32")
+        dials = dict(batch=1, remember=remember, progress=False, schedule="constant", precision="fp32")
         return adaptation.teach(pipe, own, steps, prior=own, **dials, **fit).losses
 
     class Cut(Exception):
@@ -294,6 +294,8 @@ def test_a_lesson_that_was_cut_short_goes_on_where_it_stood(tmp_path):
     whole, kept = learnt(3), dict(folder=tmp_path / "run", save_every=2)
     with pytest.raises(Cut):
         learnt(3, **kept, on_step=cut)
+    with pytest.raises(ValueError, match=r"other batches .*'prior': \[3, 2\].* there, .*'prior': \[3, 1\].* here"):
+        learnt(3, remember=1, **kept)
     assert learnt(3, **kept) == whole
 
 

@@ -23,7 +23,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from aigc_course import models, runtime, training
+from aigc_course import models, runtime, scenes, training
 from aigc_course.training import (
     History,
     Muon,
@@ -425,6 +425,51 @@ def test_other_batches_than_those_of_the_checkpoint_are_refused(tmp_path):
         simple(batches=batches[:4], folder=tmp_path)
 
 
+@pytest.mark.parametrize("change", [dict(batch_size=6), dict(seed=1), dict(count=90)])
+def test_batches_of_another_size_seed_or_number_are_refused(tmp_path, change):
+    def dealt(count=80, batch_size=8, seed=0):
+        def make(indices, turn):
+            x = torch.randn(100, 4, generator=torch.Generator().manual_seed(0))[indices]
+            return {"x": x, "y": x.sum(1, keepdim=True)}
+
+        return Shuffled(count, batch_size, make, seed)
+
+    whole = simple(batches=dealt())
+    with pytest.raises(Stop):
+        simple(batches=dealt(), folder=tmp_path, save_every=1, on_step=stop_at(13))
+    with pytest.raises(ValueError, match=r"made with other batches .*there, .*here.*: use those, name another folder"):
+        simple(batches=dealt(**change), folder=tmp_path)
+    assert simple(batches=dealt(), folder=tmp_path).losses == whole.losses
+
+
+def test_all_batches_that_keep_their_place_tell_what_they_are_batches_of():
+    def of(batches):
+        return json.loads(json.dumps(batches.state_dict()))["of"]
+
+    stream = scenes.SceneStream("train", 100, 10, seed=1)
+    for change in (dict(split="test"), dict(count=90), dict(batch_size=5), dict(seed=2), dict(task="pair")):
+        other = scenes.SceneStream(**dict(split="train", count=100, batch_size=10, seed=1) | change)
+        assert of(other) != of(stream) and of(Pool(other, 4, 8)) != of(Pool(stream, 4, 8))
+    next(iter(stream))
+    assert of(stream) == of(scenes.SceneStream("train", 100, 10, seed=1, workers=1)), "place and helpers make no other"
+    assert of(Pool(stream, 4, 8)) != of(Pool(stream, 5, 8)) and of(Pool(stream, 4, 8)) != of(Pool(stream, 4, 8, seed=1))
+
+
+def test_a_checkpoint_around_other_frozen_weights_is_refused(tmp_path):
+    def around(value):
+        model = nn.Sequential(nn.Linear(4, 1), nn.Linear(1, 1).requires_grad_(False))
+        for p in model.parameters():
+            nn.init.constant_(p, value if not p.requires_grad else 0.1)
+        return model
+
+    simple(around(1.0), folder=tmp_path)
+    with pytest.raises(ValueError, match="another run .frozen: '2 tensors, [0-9a-f]{8}' there, '2 tensors, "):
+        simple(around(2.0), folder=tmp_path)
+    again = around(1.0)
+    nn.init.zeros_(again[0].weight)
+    assert len(simple(again, folder=tmp_path).losses) == 20 and again[0].weight.any(), "what learns may differ"
+
+
 # The dials
 
 
@@ -777,6 +822,15 @@ def test_a_pool_that_cannot_be_filled_says_why():
         next(iter(Pool(counted(1), 6, room=18)))
 
 
+def test_a_pool_takes_half_of_the_free_memory_at_most_but_room_for_a_batch(monkeypatch):
+    for free, room in ((10 * 2 * 12, 12), (0, 6), (sys.maxsize, 18)):  # a row takes ten bytes
+        monkeypatch.setattr(training.batches, "_free", lambda free=free: free)
+        pool = Pool(counted(), 6, room=18)
+        next(iter(pool))
+        pool.filling.join()
+        assert pool.filled == pool.room == room
+
+
 def test_what_goes_wrong_while_a_pool_is_filled_is_told_to_the_run():
     def broken():
         yield from counted(2)
@@ -806,6 +860,29 @@ def test_rows_are_made_by_processes_in_order_and_only_once(tmp_path, monkeypatch
     assert torch.equal(precomputed(file, numbers, squares, workers=2), squares(numbers))
     assert torch.equal(precomputed(file, numbers, refuse), squares(numbers))
     assert [f.name for f in file.parent.iterdir()] == ["rows.safetensors"]
+
+
+def test_rows_are_made_in_this_process_where_no_others_are_asked_for(tmp_path):
+    made = precomputed(tmp_path / "rows.safetensors", [1, 2, 3], lambda items: squares(items), workers=0)
+    assert torch.equal(made, squares([1, 2, 3])), "a lambda cannot cross to another process"
+
+
+def test_no_items_are_refused_and_a_making_that_fails_leaves_no_file(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="there are no items .*: give at least one"):
+        precomputed(tmp_path / "none.safetensors", [], squares)
+    whole = cache.save_file
+
+    def cut_short(tensors, file):
+        whole(tensors, file)
+        raise OSError("no room on the disk")
+
+    monkeypatch.setattr(cache, "save_file", cut_short)
+    with pytest.raises(OSError, match="no room"):
+        training.made_once(tmp_path / "some.safetensors", lambda: {"a": torch.zeros(2)})
+    assert not (tmp_path / "some.safetensors").exists()
+    monkeypatch.setattr(cache, "save_file", whole)
+    kept = training.made_once(tmp_path / "some.safetensors", lambda: {"a": torch.ones(2)})
+    assert training.made_once(tmp_path / "some.safetensors", lambda: refuse([1]))["a"].equal(kept["a"])
 
 
 def test_rows_of_other_items_are_not_taken_for_ours(tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,13 +23,13 @@ def save_version(model: nn.Module, root: Path | str, about: str, measured: Mappi
 
     root = Path(root)
     name = f"v{max(map(_number, _names(root)), default=0) + 1}"
-    fresh = root / f"{name}.partial"
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    save_file({key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}, fresh / WEIGHTS)
-    _card(name, about, measured).save(fresh / CARD)
-    models.seal(fresh)
-    fresh.rename(root / name)
+
+    def write(folder: Path) -> None:
+        weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+        save_file(weights, folder / WEIGHTS)
+        _card(name, about, measured).save(folder / CARD)
+
+    models.put_in_place(root / name, write)
     roll_back(root, name)
     return name
 

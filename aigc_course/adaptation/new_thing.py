@@ -284,17 +284,18 @@ class _Batches:
     """
 
     def __init__(self, tokenizer: Any, own: Lesson, prior: Lesson | None, size: int, remember: int, seed: int):
-        self.tokenizer, self.generator = tokenizer, runtime.generator(seed)
+        self.tokenizer, self.generator, self.seed = tokenizer, runtime.generator(seed), seed
         self.parts = {"own": (own, size)} | ({"prior": (prior, remember)} if prior else {})
 
     def __iter__(self) -> Iterator[dict]:
         while True:
             yield {name: self._some(*part) for name, part in self.parts.items()}
 
-    def state_dict(self) -> dict[str, list[int]]:
-        return {"generator": self.generator.get_state().tolist()}
+    def state_dict(self) -> dict[str, Any]:
+        of = {name: [len(told.latents), size] for name, (told, size) in self.parts.items()} | {"seed": self.seed}
+        return {"generator": self.generator.get_state().tolist(), "of": of}
 
-    def load_state_dict(self, state: dict[str, list[int]]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         self.generator.set_state(torch.tensor(state["generator"], dtype=torch.uint8))
 
     def _some(self, told: Lesson, size: int) -> dict[str, Tensor]:

@@ -73,20 +73,18 @@ def propose(
     what trained it, for recipe.json.
     """
     style, folder = exam.recipe, Path(folder)
-    fresh = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(fresh, ignore_errors=True)
-    lora.save(pipe.unet, fresh, NAME)
-    shutil.copy(style.file, fresh / "style.py")
     sums = json.loads((models.folder_of("text-to-image") / models.MANIFEST).read_text(encoding="utf-8"))
-    text = json.dumps([recipe | dict(rank=RANK, targets=PLACES, base={BASE: sums[BASE]})], indent=1)
-    (fresh / models.RECIPE).write_text(text + "\n", encoding="utf-8", newline="\n")
     figures, prompt = compare(before, after), style.captions(exam.new[:1], "en")[0]
     about = f"A LoRA for the style “{style.english}” ({style.chinese}). {style.about}"
     use = USE.format(folder=style.folder, prompt=prompt)
-    write_model_card(fresh, style.folder, about, use, figures, FAILS, style.licence)
-    if sheet is not None:
-        sheet.save(fresh / "sheet.png")
-    models.seal(fresh)
-    shutil.rmtree(folder, ignore_errors=True)
-    fresh.rename(folder)
+
+    def write(fresh: Path) -> None:
+        lora.save(pipe.unet, fresh, NAME)
+        shutil.copy(style.file, fresh / "style.py")
+        write_model_card(fresh, style.folder, about, use, figures, FAILS, style.licence)
+        if sheet is not None:
+            sheet.save(fresh / "sheet.png")
+
+    run = recipe | dict(rank=RANK, targets=PLACES, base={BASE: sums[BASE]})
+    models.put_in_place(folder, write, recipe=[run])
     return figures

@@ -104,7 +104,7 @@ def newcomer_loss(judge: Newcomers, batch: dict[str, Tensor]) -> Tensor:
 
 
 def save_newcomers(judge: Newcomers, folder: Path) -> None:
-    """Write what was learnt again, halved, and what it can answer; `models.seal` the folder once its card is there."""
+    """Write what was learnt again, halved, and what it can answer: for `models.put_in_place`."""
     folder.mkdir(parents=True, exist_ok=True)
     kept = {n: p.detach().cpu().half().contiguous() for n, p in judge.named_parameters() if p.requires_grad}
     save_file(kept, folder / "model.safetensors")

@@ -172,7 +172,7 @@ def weathered(pictures: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def save_parser(parser: Parser, folder: Path) -> None:
-    """Write the weights, halved, and what can be answered; `models.seal` the folder once its card is there."""
+    """Write the weights, halved, and what can be answered: for `models.put_in_place`."""
     folder.mkdir(parents=True, exist_ok=True)
     kept = {n: v.cpu().contiguous() for n, v in parser.state_dict().items()}
     kept = {n: v.half() if v.is_floating_point() else v for n, v in kept.items()}

@@ -22,7 +22,7 @@ from aigc_course.models.cast import (
 from aigc_course.models.hub import CHECKPOINTS, Checkpoint, checkpoint_folder
 from aigc_course.models.loading import load
 from aigc_course.models.meaning import MEANING, meaning
-from aigc_course.models.storage import MANIFEST, RECIPE, folder_of, recipe_of, save, seal, verify
+from aigc_course.models.storage import MANIFEST, RECIPE, folder_of, put_in_place, recipe_of, save, seal, verify
 from aigc_course.models.stored import Stored
 from aigc_course.models.upscaler import Upscaler
 
@@ -49,6 +49,7 @@ __all__ = [
     "load",
     "meaning",
     "pipeline",
+    "put_in_place",
     "recipe_of",
     "save",
     "scheduler",

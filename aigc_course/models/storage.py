@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -58,29 +58,45 @@ def verify(folder: Path) -> None:
             )
 
 
+def put_in_place(
+    folder: Path, write: Callable[[Path], Any], card: str | None = None, recipe: list[dict] | None = None
+) -> Path:
+    """Make a model's folder, whole or not at all, and return it: what `write(fresh folder)` leaves, and the manifest.
+
+    With it go the card (Markdown) and the recipe, where they are given.  What was there before is replaced.
+    """
+    fresh = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    write(fresh)
+    if card:
+        (fresh / "README.md").write_text(card, encoding="utf-8", newline="\n")
+    if recipe:
+        (fresh / RECIPE).write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8", newline="\n")
+    seal(fresh)
+    shutil.rmtree(folder, ignore_errors=True)
+    return fresh.rename(folder)
+
+
 def save(model: Any, name: str, card: str, tokenizer: Any = None, recipe: list[dict] | None = None) -> Path:
     """Ship a pipeline, or a model and its tokenizer, as `data/models/<name>`; the folder is returned.
 
     With it go the model card (Markdown), the recipe (the settings of each run that trained it, one after the other)
     and the manifest.  All weights are stored in half precision and load in full.
     """
-    folder, fresh = folder_of(name), folder_of(f"{name}.partial")
-    shutil.rmtree(fresh, ignore_errors=True)
     for part in model.components.values() if hasattr(model, "components") else [model]:
         if isinstance(part, nn.Module):
             part.half()
-    with quiet():
-        for part in filter(None, [model, tokenizer]):
-            part.save_pretrained(fresh)
-    for file in [*fresh.rglob("*config.json"), *fresh.glob("model_index.json")]:
-        config = _portable(json.loads(file.read_text(encoding="utf-8")))
-        file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8", newline="\n")
-    (fresh / "README.md").write_text(card, encoding="utf-8", newline="\n")
-    if recipe:
-        (fresh / RECIPE).write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8", newline="\n")
-    seal(fresh)
-    shutil.rmtree(folder, ignore_errors=True)
-    return fresh.rename(folder)
+
+    def write(folder: Path) -> None:
+        with quiet():
+            for part in filter(None, [model, tokenizer]):
+                part.save_pretrained(folder)
+        for file in [*folder.rglob("*config.json"), *folder.glob("model_index.json")]:
+            config = _portable(json.loads(file.read_text(encoding="utf-8")))
+            file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8", newline="\n")
+
+    return put_in_place(folder_of(name), write, card, recipe)
 
 
 def _portable(config: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -111,11 +112,12 @@ class SceneStream:
             self.position += 1
             yield batch
 
-    def state_dict(self) -> dict[str, int]:
-        """Where the stream stands: the number of batches handed out in this pass."""
-        return {"position": self.position}
+    def state_dict(self) -> dict[str, Any]:
+        """Where the stream stands: the number of batches handed out in this pass, and what decides them."""
+        names = ("split", "count", "batch_size", "seed", "task")
+        return {"position": self.position, "of": {name: getattr(self, name) for name in names}}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on behind the batch at which `state_dict` was taken."""
         position = state["position"]
         if not 0 <= position <= len(self):

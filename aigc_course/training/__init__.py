@@ -4,9 +4,22 @@
 """
 
 from aigc_course.training.batches import Pool, Shuffled
-from aigc_course.training.cache import precomputed
+from aigc_course.training.cache import made_once, precomputed
 from aigc_course.training.loop import History, Step, fit, rate_at
 from aigc_course.training.optimiser import Muon, muon
 from aigc_course.training.team import is_first, share
 
-__all__ = ["History", "Muon", "Pool", "Shuffled", "Step", "fit", "is_first", "muon", "precomputed", "rate_at", "share"]
+__all__ = [
+    "History",
+    "Muon",
+    "Pool",
+    "Shuffled",
+    "Step",
+    "fit",
+    "is_first",
+    "made_once",
+    "muon",
+    "precomputed",
+    "rate_at",
+    "share",
+]

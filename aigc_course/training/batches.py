@@ -1,5 +1,6 @@
 """Deals batches to a run, and knows the place in them to come back to."""
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from threading import Thread
@@ -17,8 +18,9 @@ END = object()
 class Feed:
     """Deals batches without end, and knows its place in them.
 
-    Batches with a state keep their place themselves.  Of all others we count a pass, and remember the random
-    states that it began with; to come back, we begin the same pass again and skip what was seen.
+    Batches with a state keep their place themselves, and say under "of" in it what they are batches of.  Of all
+    others we count a pass, and remember the random states that it began with; to come back, we begin the same
+    pass again and skip what was seen.
     """
 
     def __init__(self, batches: Iterable, random_state: Callable[[], dict[str, Tensor]]):
@@ -51,11 +53,19 @@ class Feed:
         if self.stateful != ("state" in place):
             raise ValueError("the checkpoint was made with other batches: use those, or a new folder")
         if self.stateful:
+            there, here = _of(place["state"]), _of(self.batches.state_dict())
+            if there != here:
+                told = f"the checkpoint was made with other batches ({there} there, {here} here)"
+                raise ValueError(f"{told}: use those, name another folder, or delete this one")
             self.batches.load_state_dict(place["state"])
         self.dealt, self.seen, self.start = iter(self.batches), place["seen"], start
         for _ in range(0 if self.stateful else self.seen):
             if next(self.dealt, END) is END:
                 raise ValueError("the checkpoint was made with more batches: use those, or a new folder")
+
+
+def _of(state: Any) -> Any:
+    return state.get("of") if isinstance(state, dict) else None
 
 
 class Shuffled:
@@ -86,11 +96,12 @@ class Shuffled:
     def _filled(self, indices: Tensor) -> Any:
         return self.make(indices, self.round)
 
-    def state_dict(self) -> dict[str, int]:
-        """The pass and the batches handed out in it."""
-        return {"round": self.round, "position": self.position}
+    def state_dict(self) -> dict[str, Any]:
+        """The pass and the batches handed out in it, and what decides their order."""
+        of = {"count": self.count, "batch_size": self.batch_size, "seed": self.seed}
+        return {"round": self.round, "position": self.position, "of": of}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on behind the batch at which `state_dict` was taken."""
         self.round, self.position = state["round"], state["position"]
 
@@ -98,7 +109,8 @@ class Shuffled:
 class Pool:
     """Batches drawn at random from all that a stream has made so far: for a GPU, which learns faster than CPUs draw.
 
-    stream: batches that are dicts of tensors, read by a thread until `room` rows are there, which stay on the device.
+    stream: batches that are dicts of tensors, read by a thread until `room` rows are there, which stay on the device;
+    on a GPU they take half of its free memory at most, and the pool is full sooner.
     What is there at a step depends on how fast it is made: no two runs are alike, and a resumed one fills a new pool.
     """
 
@@ -130,6 +142,8 @@ class Pool:
 
     def _fill(self) -> None:
         for batch in self.stream:
+            if not self.rows:
+                self.room = min(self.room, max(self.batch_size, _affordable(batch, _free())))
             count = min(len(next(iter(batch.values()))), self.room - self.filled)
             for name, made in batch.items():
                 if name not in self.rows:
@@ -140,8 +154,19 @@ class Pool:
                 return
 
     def state_dict(self) -> dict:
-        """Nothing: it has no place."""
-        return {}
+        """No place, since it has none; what its batches are drawn from, and how."""
+        stream = _of(self.stream.state_dict()) if hasattr(self.stream, "state_dict") else None
+        return {"of": {"batch_size": self.batch_size, "seed": self.generator.initial_seed(), "stream": stream}}
 
     def load_state_dict(self, state: dict) -> None:
         """Start anew."""
+
+
+def _affordable(batch: dict[str, Tensor], free: int) -> int:
+    """How many rows like those of a batch fit in half of the free bytes."""
+    return free // 2 // sum(rows[0].nbytes for rows in batch.values())
+
+
+def _free() -> int:
+    """The free bytes of a GPU; of a processor's memory, which pages, no end."""
+    return torch.cuda.mem_get_info()[0] if runtime.device().type == "cuda" else sys.maxsize

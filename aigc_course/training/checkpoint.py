@@ -106,6 +106,18 @@ def _same_run(there: dict[str, str], here: dict[str, str], folder: Path) -> None
         raise ValueError(f"{folder} holds the checkpoint of another run ({told}): {fix}")
 
 
+def frozen(model: nn.Module) -> str:
+    """What does not learn in a model, in a word: a checkpoint around other weights belongs to another run."""
+    still = sorted((name, p) for name, p in model.named_parameters() if not p.requires_grad)
+    if not still:
+        return "nothing"
+    found = hashlib.sha256()
+    for name, p in still:
+        found.update(name.encode())
+        found.update(p.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return f"{len(still)} tensors, {found.hexdigest()[:8]}"
+
+
 @torch.no_grad()
 def fill(targets: dict[str, Tensor], values: dict[str, Tensor]) -> None:
     """Copy values into the tensors of the same names."""

@@ -105,7 +105,8 @@ def fit(
     Resume is exact, loss for loss: every `save_every` steps and at the end we save the weights, optimiser,
     averages, random states (torch, numpy, python, generator) and the place in the data.  Batches that have
     `state_dict` and `load_state_dict` keep their own place, in JSON; others must repeat a pass when the
-    random states repeat.  A finished run is loaded, not trained again.  The model ends in eval mode.  With
+    random states repeat.  A checkpoint of other settings, batches or frozen weights is refused.  A finished
+    run is loaded, not trained again.  The model ends in eval mode.  With
     `on_step` each loss is read at once, and a GPU waits for it; where that raises StopIteration, the run
     ends, in good order.
     """
@@ -116,24 +117,17 @@ def fit(
     optimiser = optimiser or _adamw(trained, learning_rate, weight_decay)
     about = _about(optimiser, trained)
     place = device.type + (f" in {team.size()} processes" if team.size() > 1 else "")
-    settings = _Settings(steps, warmup, accumulate, clip, ema, precision, schedule, about, place)
     generator = generator or torch.Generator(device).manual_seed(0)
     _together(model, generator)
+    frozen = checkpoint.frozen(model) if folder else ""
+    settings = _Settings(steps, warmup, accumulate, clip, ema, precision, schedule, about, place, frozen)
     folder = Path(folder).resolve() if folder else None
     feed = Feed(batches, partial(checkpoint.random_state, generator, device) if folder else dict)
     run = _Run(model, _given(loss, generator), feed, optimiser, generator, settings, device, trained)
     if folder:
         team.first_then_others(partial(checkpoint.resume, run, folder))
     with closing(Line(progress and team.is_first())) as line:
-        enough = False
-        while run.step < steps and not enough:
-            run.advance()
-            saving = folder is not None and (run.step % save_every == 0 or run.step == steps)
-            enough = run.watched(line, on_step, saving)
-            if saving or (folder and enough):
-                checkpoint.save(run, folder)
-        if line.wanted:
-            line.show(run.report(ended=True), last=True)
+        run.walk(line, on_step, folder, save_every)
     if run.averages:
         checkpoint.fill(trained, run.averages)
     model.eval()
@@ -153,6 +147,7 @@ class _Settings:
     schedule: str
     optimiser: str
     device: str
+    frozen: str
 
     def __post_init__(self):
         for holds, sentence in (
@@ -203,6 +198,18 @@ class _Run:
     def cheap(self) -> bool:
         """Whether to read the losses now: always on a CPU; on a GPU that means to wait, so rarely."""
         return self.device.type == "cpu" or len(self.waiting) >= 50 or self.step == self.settings.steps
+
+    def walk(self, line: Line, on_step: Callable[[Step], Any] | None, folder: Path | None, save_every: int) -> None:
+        """All steps that are left, until the one who watches has seen enough; saved where there is a folder."""
+        enough = False
+        while self.step < self.settings.steps and not enough:
+            self.advance()
+            saving = folder is not None and (self.step % save_every == 0 or self.step == self.settings.steps)
+            enough = self.watched(line, on_step, saving)
+            if saving or (folder and enough):
+                checkpoint.save(self, folder)
+        if line.wanted:
+            line.show(self.report(ended=True), last=True)
 
     def advance(self) -> None:
         """One step: set the rate, gather the gradient, clip it, follow it, average the weights."""

@@ -190,8 +190,8 @@ titles = [f"step {s.number}" for s in chosen] + ["a thing is here"] * 5
 plotting.show_images(torch.cat([sampling.decode(pipe, expected), 2 * here - 1]), titles, columns=5, scale=0.7, alt="The expected picture sharpens over 25 steps; the place of the house is known from the start")
 
 # %% [markdown] lang="en"
-# What is where comes first, then colours in their places, then the edges: from coarse to fine, as noise hides fine
-# things longest.
+# What is where, and in which colour, comes first, then the edges: from coarse to fine, as noise hides fine things
+# longest.
 
 # %% [markdown] lang="en"
 # ## One dial: how hard should the words pull?
@@ -224,9 +224,9 @@ hard = ["three orange fish at sea", "four white stars at night", "a red cat left
 plotting.show_images(sampling.words_to_pictures(pipe, hard, seed=20), hard, columns=4, scale=0.6)
 
 # %% [markdown] lang="en"
-# Number, side and colour are as asked; these are what the model settles first. Shapes come last, and some stay rough:
-# with few steps they suffer most, and `data/models/SCORES.md` counts how often. Words that the model never met cannot
-# help it at all; the package names them.
+# Number, side and colour are as asked; these are what the model settles first. Shapes come last, and some stay rough;
+# `data/models/SCORES.md` counts what is missed, also in few steps. Words that the model never met cannot help it at
+# all; the package names them.
 
 # %%
 wish = "a red elephant riding a bicycle"

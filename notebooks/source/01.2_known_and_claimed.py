@@ -449,8 +449,7 @@ burnt = [(pictures.abs() > 0.98).float().mean().item() for pictures in drawn]
 plotting.show_curves({"found": marks, "burnt": burnt}, scales, "guidance scale w", "share")
 
 # %% [markdown] lang="en"
-# Four prompts are few, and the course measures guidance with many more in 2.4. They are enough to see whether the
-# largest scale wins.
+# Four prompts are few; 2.4 measures guidance with sixteen. They are enough to see whether the largest scale wins.
 
 # %%
 per_scale = ", ".join(f"{mark:.0%} at w = {scale:g}" for mark, scale in zip(marks, scales))

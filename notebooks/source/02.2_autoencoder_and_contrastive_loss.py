@@ -240,8 +240,8 @@ titles = [f"β = {beta}" if k == 0 else " " for beta in trained for k in range(9
 plotting.show_images(drawings, titles, columns=9, scale=0.6, alt="Silhouettes drawn from random codes: one row for each weight")
 
 # %% [markdown] lang="en"
-# Too light a pull: many dice land between the shapes. Too heavy: one blur for all. In numbers, the error of a copy and
-# the KL, which is the "stay near" of (1):
+# Too light a pull: the dice miss some of the shapes, and land between others. Too heavy: one blur for all. In numbers,
+# the error of a copy and the KL, which is the "stay near" of (1):
 
 # %%
 rows = []
@@ -475,10 +475,10 @@ for scale in (1, 5, 20, 100):
 plotting.show_table(rows, ["κ", "right among 128, trained", "left out"])
 
 # %% [markdown] lang="en"
-# At 1 all mistakes push alike, at 100 only the nearest does, and in the same hundred steps both learn a little less than
-# the scales between. The right column matters more: both words of each pair were trained, only never together. What it
-# lacks of the column before it is lost in putting known parts together in a new way, and no loss on trained pairs can
-# show that.
+# At 1 all mistakes push nearly alike, at 100 the nearest pushes most, and in the same hundred steps both learn the
+# trained pairs a little less well than the scales between. The right column matters more: both words of each pair were
+# trained, only never together. What it lacks of the column before it is lost in putting known parts together in a new
+# way, and no loss on trained pairs can show that.
 #
 # ## What the loss knows: information
 #
@@ -518,7 +518,7 @@ print(f"largest difference of the two captions: {(towers.words(one) - towers.wor
 # %% [markdown] lang="en"
 # Large CLIPs read words in order, and still mix up who has which colour (Thrush et al. 2022). Yuksekgonul et al. (2023)
 # suspect why: to tell random captions apart, nobody needs the order of words. The course's own `clip` was therefore
-# trained on batches in which scenes come by fours that differ in one fact; chapter 3 uses it.
+# trained on batches in which scenes come by fours that differ in one fact or two; chapter 3 uses it.
 #
 # ## Exercises
 #

@@ -471,7 +471,7 @@ plotting.show_images(album[:7], columns=7, alt="Seven tiny pictures: blots of a 
 
 # %% [markdown] lang="en"
 # A U-Net, small and of the kind that the course uses, makes the guesses. The steps are Muon's (Jordan et al. 2024), with
-# which most models of the course were trained.
+# which many models of the course were trained.
 
 # %%
 class TinyDenoiser(UNet2DModel):
@@ -525,8 +525,8 @@ plotting.show_table(table, ["t", "network", "album"])
 
 # %% [markdown] lang="en"
 # The world of these pictures is small: 16 × 8 × 6 kinds, each several times in the album. So whoever remembers the album
-# guesses nearly as well as anyone can, and what the network has above it, it could still learn. For the pictures of the
-# course nobody can remember enough, as we see now.
+# guesses well, and what the network has above it, it could still learn. For the pictures of the course nobody can
+# remember enough, as we see now.
 #
 # ## How far is the course's model from the best?
 #

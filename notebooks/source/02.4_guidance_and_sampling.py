@@ -37,8 +37,8 @@ fan = [sampling.words_to_pictures(pipe, ["a red house in a meadow"], steps=15, s
 plotting.show_images(torch.cat(fan), [f"w = {w}" for w in scales], scale=0.75)
 
 # %% [markdown] lang="en"
-# At $w=0$ the words are not heard at all, at $w=1$ they are heard as the model learnt them, and beyond that they are
-# obeyed more and more, until the picture suffers: edges tear, colours burn. No loss was ever written for this dial.
+# At $w=0$ the words are not heard at all, at $w=1$ they are heard as the model learnt them, and beyond that they pull
+# harder than in training, until the picture suffers: edges tear, colours burn. No loss was ever written for this dial.
 # Where does it come from?
 #
 # ## Words as a direction
@@ -237,8 +237,8 @@ for name, far in misses.items():
 plotting.show_curves(misses, x=np.log2(asks), xlabel="times the network is asked, as a power of 2", ylabel="distance from the truth", logy=True)
 
 # %% [markdown] lang="en"
-# Twice the asking halves Euler's miss and quarters Heun's: their orders are one and two. With very few steps a better
-# solver does not help; what is bent must be straightened.
+# Twice the asking halves Euler's miss and quarters Heun's: their orders are one and two. With the fewest steps
+# here Heun misses by more; what is bent must be straightened.
 #
 # ## The same walk on a straight road
 #
@@ -373,8 +373,8 @@ plotting.show_plane({name: path[:, -1] for name, path in walks.items()}, paths={
 
 # %% [markdown] lang="en"
 # The student's roads are nearly straight, and one step does what the teacher does in fifty. The tips are a little
-# blunt, and a few points stray between them: a network cannot be as sharp as the star. Few-step models of pictures are
-# made in this way or with close relatives of it (consistency models, Song et al. 2023), and pay the same price.
+# blunt, and a few points stray between them: this small network is not as sharp as the star. Few-step models of
+# pictures are made in this way or with relatives of it (consistency models, Song et al. 2023).
 #
 # ## How many steps does the course's model need?
 #
@@ -474,7 +474,7 @@ checks.check_heun_step(heun_step)
 #    the guesses (3).
 # 2. DDIM is Euler's method (5): its error falls with the number of steps, Heun's with its square (6).
 # 3. Flow matching is the same walk on a straight road (8–10).
-# 4. Roads straightened by a teacher's own walks need one step (11).
+# 4. Roads straightened by a teacher's own walks need few steps, for the star one (11).
 #
 # **Next:** 3.1 turns round: from pictures to words.
 #

@@ -39,8 +39,8 @@ print(runtime.summary())
 # %% [markdown] lang="en"
 # ## What we are after
 #
-# The shipped captioner was made as in this notebook, with sixty thousand pictures. Four that it has never seen, and
-# what it says of them:
+# The shipped captioner has the same two halves. It learnt from many more pictures, eyes and all, and was also asked what
+# is where in them (`data/models/captioner/README.md`). Four pictures that it has never seen, and what it says of them:
 
 # %%
 tokenizer, shipped = models.load("tokenizer"), models.load("captioner")
@@ -156,8 +156,8 @@ print(f"{tuple(views['train'].shape)} numbers in {watch.seconds:.0f} s; every pa
 
 # %% [markdown] lang="en"
 # The loss on pictures that are not learnt from tells when to stop. `validate` measures it, always on the same captions;
-# `Watch` does so after each epoch, keeps the best weights, and ends the run once nothing was gained for `patience`
-# epochs. That is *early stopping* (Prechelt 1998).
+# `Watch` does so after each epoch (or fifteen steps, where an epoch is shorter), keeps the best weights, and ends the
+# run once nothing was gained `patience` times. That is *early stopping* (Prechelt 1998).
 
 # %%
 @torch.no_grad()
@@ -186,8 +186,8 @@ print(f"before the first step: {validate(student):.2f} nats a token")
 
 # %% [markdown] lang="en"
 # Before the first step the loss is that of a tongue that sees nothing. Now the run: batches of 64, the optimiser Muon
-# (2.3), a rate that climbs, then falls along a cosine. Look at the loss: by the second epoch nearly half of it is gone. That
-# is when (1) finds out where to look; the rest is to tell things apart.
+# (2.3), a rate that climbs, then falls along a cosine. Look at the training loss: from the first epoch to the
+# second nearly half of it goes; the rest comes slower.
 #
 # Some things serve speed alone. GPT-2 draws new weights with a deviation of 0.02, right for its own width of 768; in a
 # tongue 128 wide, $Q$, $K$ and $V$ of (1) then begin so faint that every patch is looked at alike. `awaken` draws them at
@@ -354,8 +354,8 @@ plotting.show_table(rows, ["way", "exact scene", "different first words", "secon
 
 # %% [markdown] lang="en"
 # Beams cost more and gain little or nothing here: when facts decide, the likeliest word is seldom a mistake that a
-# longer view would mend. Sampling brings variety, and errors with it. `/describe` will offer greedy, and four samples
-# for those who want a choice. The language is one token at the start:
+# longer view would mend. Sampling brings variety, and few errors more, if any. `/describe` will offer greedy, and
+# four samples for those who want a choice. The language is one token at the start:
 
 # %%
 told = write(shipped, look, "zh", do_sample=False)

@@ -39,7 +39,7 @@ print(runtime.summary())
 # %% [markdown] lang="en"
 # ## What we are after
 #
-# `scenes` can draw things and styles that no model of the course has seen. One of each was taught in advance: the style
+# `scenes` can draw things and styles that the denoiser has never seen. One of each was taught in advance: the style
 # *chalk* and the thing *robot*, as `data/models/lora-chalk` and `data/models/lora-robot`. One prompt, one seed; only the strengths
 # of the two differ.
 
@@ -375,9 +375,9 @@ plotting.show_images(torch.cat(list(found.values())), [f"{name}" for name in fou
 plotting.show_table(rows, ["10 prompts", "read as chalk", "with the thing asked for"])
 
 # %% [markdown] lang="en"
-# The board gets dark soon; with more lessons come the strokes, and the judge is surer of the style. The things stay what they are,
-# because the lesson shows them where this denoiser knows things to stand (`adaptation.composed`): taught with things anywhere, it
-# forgets where they belong. Some come twice all the same. Ten prompts are few; the card of `lora-chalk` has more.
+# The board gets dark soon; with more lessons come the strokes, and the judge is surer of the style. The things stay what they are.
+# The lesson shows them where this denoiser knows things to stand (`adaptation.composed`); some come twice all the same. Ten
+# prompts are few; the card of `lora-chalk` has more.
 #
 # ## Two at once
 #
@@ -448,8 +448,8 @@ row = torch.cat([drawn(["a large red house in a meadow, chalk style"], {"chalk":
 plotting.show_images(row, [f"scale {s}" for s in strong], scale=0.75)
 
 # %% [markdown] lang="en"
-# **Forgetting.** The frozen weights forget nothing: at scale 0 the model is what it was, bit for bit. At work, the LoRA changes
-# everything, asked or not. Old prompts, without the new word, judged by the parser of the course:
+# **Forgetting.** The frozen weights forget nothing: at scale 0 the model is what it was, bit for bit. At work, the LoRA takes
+# part in every picture, asked or not. Old prompts, without the new word, judged by the parser of the course:
 
 # %%
 parser, old = evaluation.load_parser(), evaluation.questions(12, "validation")[:12]
@@ -466,8 +466,8 @@ plotting.show_images(torch.cat(shown), [name for name, *_ in rows for _ in range
 plotting.show_table(rows, ["at work", "thing", "colour", "background", "style"])
 
 # %% [markdown] lang="en"
-# What was taught leaks into prompts that do not ask for it: under chalk the old styles go, and places with them; under
-# robot the old things go. Switched off, all is as before;
+# What was taught leaks into prompts that do not ask for it: under chalk the old styles and most places go, and some
+# things and colours with them; under robot most things go, and their colours. Switched off, all is as before;
 # a full fine-tune has no such switch. Notebook 3.4 keeps old pictures in the lesson against this.
 #
 # ## Exercises
@@ -508,7 +508,7 @@ checks.check_merged(merged_weight)
 #
 # 1. A LoRA is a second road of rank $r$ beside a frozen layer (1); its share falls as layers widen (2).
 # 2. $B$ starts at zero so that nothing changes, $A$ must not (3); α/r is a strength, and decides how loud a rank is (4).
-# 3. It saves gradients and optimiser states, not activations; merged (5) it costs nothing at all.
+# 3. It saves gradients and optimiser states, but few activations; merged (5) it costs nothing at all.
 # 4. LoRAs add up with weights (6), leak into what nobody asked for, and can be switched off.
 #
 # **Next:** 3.3 leaves all weights alone, and learns the prompt.

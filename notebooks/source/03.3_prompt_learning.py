@@ -25,8 +25,8 @@ print(runtime.summary())
 # %% [markdown] lang="en"
 # ## What we are after
 #
-# Four styles that no model of the course has ever seen. Under each picture stand two guesses of the same frozen
-# `clip`: from the style's name alone, and after four examples of each style. Look at how often each is right.
+# Four styles that the shipped `clip` has never seen. Under each picture stand two guesses of it, frozen as it is:
+# from the style's name alone, and after four examples of each style. Look at how often each is right.
 
 # %%
 clip, tokenizer = models.load("clip").requires_grad_(False), models.load("tokenizer")
@@ -105,7 +105,7 @@ plotting.show_curves(curves, x=torch.tensor(scales).log2(), xlabel=f"log₂ of t
 
 # %% [markdown] lang="en"
 # At the left all shares are nearly equal and say nothing; at the right every mistake is made with full confidence and
-# costs dearly. The valley in between is where shares mean what they say. The learnt scale suits the questions of the
+# costs more. The valley in between is where shares mean what they say. The learnt scale suits the questions of the
 # training, and need not be at the bottom for ours.
 #
 # ### How one asks
@@ -289,7 +289,7 @@ plotting.show_curves(curves, x=[0, 1, 2, 3, 4], xlabel="log₂ of the labels of 
 
 # %% [markdown] lang="en"
 # Two opposite stories. For the new styles words are worth nothing, and one label of each is worth a lot. For known
-# names words are worth more than many labels, and examples start far below: a picture's vector holds colour, place
+# names words are worth many labels, and examples start far below: a picture's vector holds colour, place
 # and style beside the name, and one example cannot say which of these was meant. A word can. Letting the words vote
 # beside the cache is a matter of trust: with this α they help where they know something, and drown the examples where
 # they only guess with confidence. So α has to be earned, on labels that were set aside for it.
@@ -303,7 +303,7 @@ plotting.show_table(rows, ["way", "numbers trained, styles", "numbers trained, n
 
 # %% [markdown] lang="en"
 # Full fine-tuning trains hundreds to thousands of times as many numbers as a probe. Where a probe is nearly perfect, it
-# has nothing to win; with a few hundred labels it can also lose, by learning the pool by heart. The last columns of the
+# has little to win; with a few hundred labels it can also lose, by learning the pool by heart. The last columns of the
 # tables say which it was here.
 #
 # ### Where it fails
@@ -389,8 +389,8 @@ for name, (model, rate) in ways.items():
 plotting.show_curves(curves, xlabel="step", ylabel="nats a token")
 
 # %% [markdown] lang="en"
-# Vectors in front move every word to a later place, so the soft prompts begin above the model alone and have to win
-# that back first. Each model then writes a hundred captions. The grammar reads them, not the model: which share is about a cat, and which
+# Vectors in front move every word to a later place. Prompt and prefix begin above the model alone, and have to win that
+# back first. Each model then writes a hundred captions. The grammar reads them, not the model: which share is about a cat, and which
 # can be read at all?
 
 # %%
@@ -405,8 +405,8 @@ plotting.show_table(rows, ["model", "numbers trained", "about cats", "readable",
 # %% [markdown] lang="en"
 # The prompt in front of the first layer learns least: at a hundred steps it is far behind. Prompt tuning is known to
 # need a large model and patience (Lester et al. 2021 find it level with full fine-tuning only at billions of
-# weights); a prefix, which speaks to every layer, and a LoRA do the job with a small share of the numbers. All but
-# the last leave the model itself as it was: take the vectors away, and it writes what it wrote.
+# weights); a prefix, which speaks to every layer, does much of the job, and a LoRA nearly all of it, with a small share
+# of the numbers. All but the last leave the model itself as it was: take the vectors away, and it writes what it wrote.
 
 # %%
 before = adaptation.write(lm, tokenizer, start[:3], runtime.generator(1))
@@ -463,8 +463,8 @@ plotting.show_table(rows, ["things that", "about their thing", "readable", "one 
 
 # %% [markdown] lang="en"
 # What came in pairs is gone on with; compare the second row. Where it stays low, the pupil has not learnt "go on with
-# the same thing" but a list of things to go on with. General in-context learning comes from data of enormous variety,
-# not from the architecture alone.
+# the same thing" but a list of things to go on with. General in-context learning does not come from the
+# architecture alone.
 #
 # ## Exercises
 #
@@ -508,7 +508,7 @@ checks.check_votes(votes)
 #
 # 1. Captions make a classifier without labels (1); how they are worded can matter more than anything else (2).
 # 2. Where the words have no meaning for the model, a few labels bring it: prototypes (3), a probe (4), votes (5), learnt words.
-# 3. Vectors before the text steer a frozen model (6); how deep they reach decides how well.
+# 3. Vectors before the text steer a frozen model (6); here those that reach every layer steer far better.
 # 4. Examples in the context help a model only if it has learnt from such contexts.
 #
 # **Next:** 3.4 teaches the painter a new thing, from six pictures.

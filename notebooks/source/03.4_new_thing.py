@@ -289,8 +289,8 @@ rows = torch.cat([painted["… for longer"][:6], seen["… for longer"][:6]])
 plotting.show_images(rows, columns=6, alt="After the longer lesson: six robots, and below six known things", scale=0.6)
 
 # %% [markdown] lang="en"
-# The known things are nearly as they were: remembering more, and more kinds, costs little and saves much. The robots
-# have the right colours and stand in the right places, and are still rough.
+# The known things are nearly as they were, now that more of them, and more kinds, were remembered. The robots have
+# the right colours and stand in the right places, and are still rough.
 #
 # Now in numbers. *Suite* is the mean over the six tasks (1.1; `data/models/SCORES.md` names them), for single things,
 # pairs and counts; *turned* is the share of its pictures in which the judge sees a robot. The last column is a control:

@@ -27,7 +27,7 @@ print(runtime.summary())
 # ## What we are after
 #
 # The question is always the same: which of sixteen things is this? The styles change: chalk, then sepia, woodcut and
-# cut paper, none of which a model of the course has seen. Look at how little they have in common.
+# cut paper, none of them a style of 1.3. Look at how little they have in common.
 
 # %%
 stream, things = adaptation.draw_stream(), list(scenes.THINGS)
@@ -268,8 +268,9 @@ plotting.show_heatmap(torch.stack([m[-1] for m in matrices.values()]), list(matr
 
 # %% [markdown] lang="en"
 # Read the table by its two last columns, and against the ceiling, which none of the four reaches. Replay forgets
-# least. Distillation and EWC keep no picture, and trade: what holds old styles also holds up new ones, so that in the
-# average little is gained over doing nothing, or less than nothing. The names of methods promise more than that.
+# least. Distillation and EWC keep no picture. Distillation trades: it forgets a little less and learns a little less, so
+# that in the average little or nothing is gained over doing nothing. EWC learns less still, and forgets no less: it ends
+# below doing nothing. The names of methods promise more than that.
 #
 # How far can one seed be trusted? Not far: each number moves by some hundredths, or more, with the seed.
 # `scripts/bench_finetuning.py` repeats the table with several seeds, compared seed by seed, with intervals. The
@@ -290,8 +291,8 @@ curves["chalk, naive"] = [ends[0][0].item()] * len(sizes)
 plotting.show_curves(curves, x=[math.log2(size) for size in sizes], xlabel="log₂ of the pictures kept", ylabel="accuracy at the end")
 
 # %% [markdown] lang="en"
-# A handful of pictures is soon learnt by heart, and what it protects is only what lies above the flat line; with more
-# of them, more of chalk is left. Sepia, in so few steps, is learnt poorly whatever is kept.
+# What replay protects is only what lies above the flat line. A handful of pictures protects nothing here: less of chalk
+# is left than without them. With more of them, more is left. Sepia, in so few steps, is learnt poorly whatever is kept.
 #
 # ## Where it fails: new names
 #

@@ -148,7 +148,7 @@ assert sum(made) == 4 * rows_of_batch * sum(widths[1:])
 # The others are weights and the batch, which live anyway. What is left are **temporaries**: tensors that come and go
 # within the step, such as the gradient of a hidden layer. They are on nobody's list, so a list is not enough. We have to watch.
 #
-# ## A counter of fifteen lines
+# ## A counter of sixteen lines
 #
 # PyTorch sends each operation through `__torch_dispatch__`, if a *mode* is on. We run the operation, note each storage that
 # is new, and leave a **finaliser** with it: a call that Python makes when the storage dies. Read it line by line; there is nothing else to it.
@@ -292,7 +292,7 @@ plotting.show_table(rows, ["model", "counted peak", "predicted", "off by", "×4 
 # %% [markdown] lang="en"
 # The prediction takes the branches that the step takes and meets the same shapes, so it comes to the same bytes. The ×4
 # rule is equation (2) and nothing else: it knows no batch, no picture size, no activation. Its authors say so: it is meant for a batch of
-# one of a large language model, where weights outweigh all. How wrong it is elsewhere depends on what the peak is made of:
+# one. It fits where weights outweigh all. How wrong it is elsewhere depends on what the peak is made of:
 
 # %%
 rows = [[name, *(each.at_peak[kind] / each.peak for kind in memory.KINDS)] for name, each in counted.items()]
@@ -301,7 +301,7 @@ plotting.show_heatmap(table.round(), [row[0] for row in rows], memory.KINDS)
 
 # %% [markdown] lang="en"
 # Percent of the peak. The denoiser has many weights on small latents; the autoencoder has few weights on whole pictures, and nearly all of it
-# is activations. Each needs another remedy: an 8-bit optimiser helps the first a good deal and the last not at all.
+# is activations. Each needs another remedy: an 8-bit optimiser helps the first a good deal and the last hardly.
 #
 # ## The dial: the batch
 #
@@ -375,8 +375,8 @@ for L in (64, 256, 1024):
 plotting.show_table(rows, ["places L", "equation (6)", "textbook keeps", "SDPA keeps"])
 
 # %% [markdown] lang="en"
-# Four times the places, sixteen times the bytes, against four times. Our denoiser has attention from half of its latents' resolution
-# downward: at 128 pixels that is 8 × 8 = 64 places, next to nothing. At 1,024 pixels? Nobody has to try: fakes cost no memory.
+# Four times the places make sixteen times the scores; SDPA keeps four times the bytes. Our denoiser has attention from half of its latents'
+# resolution downward: at 128 pixels that is 8 × 8 = 64 places, next to nothing. At 1,024 pixels? Nobody has to try: fakes cost no memory.
 
 # %%
 def imagined(side, processor):
@@ -539,7 +539,7 @@ checks.check_peak(most_alive)
 # 3. Counted by a few lines and predicted with fake tensors to the byte; two predictions give every batch (5).
 # 4. Attention written out costs $L^2$ (6); the process takes more than the count, for scratch, libraries and holes.
 #
-# **Next:** 4.2 makes each of these parts smaller, and proves that the gradients stay what they were.
+# **Next:** 4.2 makes each of these parts smaller, and says what each trick does to the gradient.
 #
 # ### References
 #

@@ -2,7 +2,7 @@
 # # 4.3 On several processes
 #
 # What does not fit into one machine is divided among several. There are four ways to divide a training step: by rows of
-# the batch, by pieces of the weights, by columns of a matrix, by layers. This notebook takes one step in all of them,
+# the batch, by pieces of the weights, by columns of a matrix, by layers. This notebook takes the same steps in all of them,
 # on two real processes that talk to each other, and each way must end with the weights of a single process. Two
 # processes on one laptop are enough to see all of it: the messages, the bytes, the waiting, and what happens when one
 # of them dies.
@@ -237,7 +237,7 @@ plotting.show_table(rows, ["shares", "tokens of the ranks", "mean of means, off 
 # length that is a small error, but it is one.
 #
 # PyTorch's `DistributedDataParallel` (DDP) does the same with two refinements: many gradients go in one message, and a
-# message leaves while the backward pass still runs. Memory is not divided at all: each rank has all weights, gradients
+# message leaves while the backward pass still runs. The model is not divided at all: each rank has all weights, gradients
 # and states.
 #
 # ## Pieces of the weights: sharded
@@ -323,8 +323,8 @@ plotting.show_table([[way, *("" if n is None else f"{n:.0e}" for n in row)] for 
 #
 # $$\Delta w=-\eta\,\frac{g}{|g|+\epsilon} \tag{6}$$
 #
-# which forgets how large $g$ was. If the true gradient is 0, then $g$ is nothing but rounding, and AdamW makes a full
-# step of it. SGD multiplies by $g$ and stays put. Here are the weights that are furthest off, and the size of their
+# which forgets how large $g$ was. If the true gradient is 0, then $g$ is nothing but rounding, and AdamW makes a
+# step of it all the same. SGD multiplies by $g$ and stays put. Here are the weights that are furthest off, and the size of their
 # gradients.
 
 # %%
@@ -441,8 +441,8 @@ for (m, way), tower in sorted((key, tower) for key, tower in towers.items() if t
 plotting.show_table(rows, ["way", "micro-batches m", "formula (7)", "in equal turns", "by the clock"])
 
 # %% [markdown] lang="en"
-# With one micro-batch two processes take turns, and nothing is gained but memory. More of them fill the gap, for both
-# ways alike. The formula knows no messages, no small products that run less well, and no other work on the machine, all
+# With one micro-batch two processes take turns, and nothing is gained but memory. More of them fill the gap, in equal
+# turns for both ways alike. The formula knows no messages, no small products that run less well, and no other work on the machine, all
 # of which the clock sees; each new micro-batch adds a message, so there is an end to it.
 #
 # More micro-batches have another price: each that went forward and has not come back keeps its activations. How many at

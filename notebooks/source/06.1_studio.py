@@ -2,8 +2,8 @@
 # # 6.1 The Studio
 #
 # Words become four pictures; a picture becomes a variation, a larger picture, a caption, a style. That is a product. We use it
-# first, and then open it like a textbook. Each of its controls is a mechanism that an earlier lesson derived, each picture can tell why it
-# looks as it does, and the file of a picture is enough to make it again, to the last bit.
+# first, and then open it like a textbook. Most of its controls are mechanisms that earlier lessons derived, each picture can tell why it
+# looks as it does, and the file of a picture is enough to make it again, on the same machine to the last bit.
 #
 # **Needs:** this repository and two processor cores. The last cell prints the memory it took.
 
@@ -72,13 +72,14 @@ print(form.to_json())
 # ### What a line can say
 #
 # Each parameter has an honest mechanism in this model. The names are those of a well-known service, which has never
-# said what they do inside *its* models; the third column says what they do in ours, and the last where it is derived.
+# said what they do inside *its* models; the third column says what they do in ours, and the last a lesson that it builds on.
 
 # %%
 lessons = {
-    "01.1_words_to_picture": "seed", "02.2_autoencoder_and_contrastive_loss": "ar tile", "02.3_diffusion_loss": "stop",
+    "01.1_words_to_picture": "seed", "02.2_autoencoder_and_contrastive_loss": "ar", "02.3_diffusion_loss": "stop",
     "02.4_guidance_and_sampling": "no stylize steps fast quality", "03.2_lora": "lora", "03.3_prompt_learning": "weird",
     "05.2_fast_style": "sref sw", "05.3_style_by_diffusion": "iw", "06.1_studio": "chaos repeat",
+    "06.3_content": "tile",
 }  # fmt: skip
 link = {name: f"[{file[1:4]}]({file}.ipynb)" for file, names in lessons.items() for name in names.split()}
 rows = []
@@ -188,7 +189,7 @@ seen = [seen[i] for i in np.linspace(0, len(seen) - 1, min(4, len(seen))).round(
 plotting.show_strip([event.pictures[0] for event in seen], [f"step {event.number}" for event in seen], scale=0.5)
 
 # %% [markdown] lang="en"
-# Place and colour come first, edges last; as in 2.4. The preview is rough because that matrix turns each place of the latent into 4 × 4 pixels by itself; the decoder
+# Place and colour come first, edges last; as in 1.1. The preview is rough because that matrix turns each place of the latent into 4 × 4 pixels by itself; the decoder
 # looks at its neighbours too.
 #
 # ### The stock pipeline draws the same
@@ -462,7 +463,7 @@ plotting.show_images(list(branches.values()), list(branches), scale=0.75)
 
 # %% [markdown] lang="en"
 # The earliest branch obeys the new words wholly. The later a branch comes, the more of the old picture stays; late
-# words find a picture that is nearly done, and are left with shades. See which part is the first to keep its old look.
+# words find a picture that is nearly done, and change shades more than shapes. See which part is the first to keep its old look.
 #
 # ## One dial against another
 #
@@ -472,7 +473,7 @@ plotting.show_images(list(branches.values()), list(branches), scale=0.75)
 studio.plot(desk, "a red house in a meadow --seed 7", x=("stylize", [0, 100, 500]), y=("steps", [2, 12]))
 
 # %% [markdown] lang="en"
-# Columns get louder, rows get sharper; and strong guidance needs more steps, as it bends the road (2.4).
+# Columns get louder, rows get sharper; and strong guidance in two steps spoils the picture.
 #
 # ## In less memory
 #
@@ -594,7 +595,8 @@ checks.check_listener(timer)
 # %% [markdown] lang="en"
 # ## Recap
 #
-# 1. A form, a line, a call and a PNG are four spellings of one frozen job; whoever has the job can make the picture again, to the last bit.
+# 1. A form, a line, a call and a PNG are four spellings of one frozen job; whoever has the job can make the picture again, on one machine
+#    to the last bit.
 # 2. One worker owns the models, takes jobs from a queue and tells events; screen, history and your code listen, and Cancel is a flag between two steps.
 # 3. Every control is a mechanism of the course: a scale of guidance (1), a share of the way back to noise (2), a mixture of statistics (3), a mask, a LoRA.
 # 4. The Studio can say why: where words were looked at (4), what they changed (5), and, by branching, when each thing was decided.

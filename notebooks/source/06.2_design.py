@@ -107,7 +107,7 @@ plotting.show_table(rows, ["share right", *applications.POINTS])
 
 # %% [markdown] lang="en"
 # A page is right only where every one of its parts is, so one button too many fails it; that is strict, and the column
-# says how far this small model gets. Both controls fall far below in layout and overlap; the column *photo* alone
+# says how far this small model gets. Both controls fall below in layout, and far below in overlap; the column *photo* alone
 # proves little, as there are only two sizes and half are right by chance.
 #
 # **Where it fails.** First pages that the judge turned away, each over its reason; then one that the family cannot

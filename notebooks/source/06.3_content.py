@@ -2,7 +2,8 @@
 # # 6.3 Content
 #
 # What do people publish that such models made? Storyboards, advertisements, game pictures, short animations, music, films. We make one of each, small but complete,
-# and each gets a figure that says whether it is any good, a control that must do worse, and a case in which it fails. Everything shown here, pictures, tunes and film,
+# and each gets a figure that says whether it is any good, and each but the film a control that must do worse and a
+# case in which it fails. Everything shown here, pictures, tunes and film,
 # is made by this course's own models; like their weights it is CC BY 4.0.
 #
 # **Needs:** this repository and two processor cores. The last cell prints the memory it took.
@@ -196,7 +197,7 @@ drawn = sampling.words_to_pictures(pipe, [one.prompt("snow") for one in cast], s
 seen = [reading.things for reading in judge.read(drawn)]
 sprites = [cutting.sprite(one, cutting.cut_out(one, things[0])) for one, things in zip(drawn, seen, strict=True) if things]
 sheet = cutting.sprite_sheet(sprites, columns=8, side=64)
-chequered = Image.fromarray((np.indices((64, 512)).sum(0) // 8 % 2 * 40 + 180).astype(np.uint8)).convert("RGBA")
+chequered = Image.fromarray(((np.indices((64, 512)) // 8).sum(0) % 2 * 40 + 180).astype(np.uint8)).convert("RGBA")
 plotting.show_images([Image.alpha_composite(chequered, sheet)], alt=f"A sprite sheet of {len(sprites)} things on a chequered ground")
 
 # %% [markdown] lang="en"
@@ -393,7 +394,7 @@ checks.check_flicker_of(flicker_of)
 # 1. A character stays the same if frames begin from one noise and its pixels are copied; words alone fix its name and not its face.
 # 2. A palette moves to brand colours by rank of lightness (1); a tile is seamless if convolutions see round the edge (2).
 # 3. Noises are mixed along the sphere (3), shares by the steps they make; one noise for all frames keeps flicker (4) low.
-# 4. Every figure here has a control that fails it, and each piece a case in which it fails itself.
+# 4. A figure needs a control that does worse; each piece but the film has one, and a case in which it fails itself.
 #
 # **Next:** [6.4](06.4_teaching.ipynb) takes the same models into a classroom.
 #

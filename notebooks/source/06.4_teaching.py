@@ -146,7 +146,7 @@ assert dials["noise"][0] > dials["noise"][-1] and dials["temperature"][0] > dial
 plotting.show_heatmap(torch.tensor(list(dials.values())), list(dials), ["lowest", "low", "middle", "high", "highest"])
 
 # %% [markdown] lang="en"
-# Two dials have a best value inside, or a plateau; two only destroy. Temperature destroys late: this captioner is sure of its words. Six scenes are few: the bench (`scripts/apply_teaching.py`) takes more, and prints intervals.
+# Two dials have a best value inside, or a plateau; two only destroy. Temperature takes little up to 1, and everything from 3 on. Six scenes are few: the bench (`scripts/apply_teaching.py`) takes more, and prints intervals.
 #
 # ## A lesson that marks itself
 #
@@ -334,7 +334,7 @@ checks.check_chances(chances)
 # %% [markdown] lang="en"
 # ## Recap
 #
-# 1. Draw, read, keep or draw again: with a judge, a model that errs makes things that do not. Who chose may not be asked how good the choice is.
+# 1. Draw, read, keep or draw again: a judge keeps out the errors that it sees, and no others. Who chose may not be asked how good the choice is.
 # 2. One dial at a time, same scenes, same seeds: then what changes is the dial's doing.
 # 3. Marks are claims: they have a precision and a recall (2), and a control that did not look.
 # 4. A character lives only in models that have met it.

@@ -2,7 +2,7 @@
 # # 6.5 Evaluate, ship, contribute
 #
 # A model in a notebook helps one person. This notebook takes one out: a style of your own, written in one file, is taught
-# to the denoiser in a few seconds, judged before and after with intervals and controls, given a card and hashes, put behind
+# to the denoiser in less than a minute, judged before and after with intervals and controls, given a card and hashes, put behind
 # HTTP, run as several processes, and made ready for a pull request. What it breaks is told as plainly as what it gains.
 #
 # **Needs:** this repository and two processor cores. The last cell prints the memory it took.
@@ -79,8 +79,8 @@ plotting.show_table([*rows, ["told from other styles", f"{seen.told_apart}"]], [
 
 # %% [markdown] lang="en"
 # These are the judges' own errors, on scenes of one, two and several things. The exam asks for the new style with one
-# thing only, so its ceiling is the row *by rule* below. The dark ground costs the reader of things something, and that
-# is a property of the style, not of any model.
+# thing only, so its ceiling is the row *by rule* below. The style itself costs the reader of things
+# something; no model is to blame for that.
 #
 # ## Before
 #
