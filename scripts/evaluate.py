@@ -153,22 +153,23 @@ def taught(count):
 def memorised(pipe, row, args):
     """Rows of how far generated pictures are from those taught, in units of how far fresh drawings are.
 
-    For prompts of the test split the nearest counts; for a prompt that was taught, its own picture.  A copy is what
-    comes out of the autoencoder for a picture that was taught.
+    For prompts of the test split the nearest counts; for a prompt that was taught, and tells all, its own picture.  A
+    copy is what comes out of the autoencoder for a picture that was taught.
     """
-    pairs = taught(args.library)
+    pairs, count = taught(args.library), len(row.asked) // args.seeds
     own = scenes.pictures([one for one, _ in pairs], models.PICTURE)
-    some, count = pairs[: 3 * args.count], len(row.asked) // args.seeds
-    made = by_batches(pipe, [text for _, text in some], 25, args.scale, 0)
-    copies = torch.cat([evaluation.autoencoded(pipe.vae, each) for each in own[: len(some)].split(16)])
-    again = [scenes.Sample(scenes.arrange(one.scene.facts, random.Random(k)), k) for k, (one, _) in enumerate(some)]
+    whole = [k for k, (one, text) in enumerate(pairs) if scenes.read_caption(text) == one.scene.facts][: 3 * args.count]
+    made = by_batches(pipe, [pairs[k][1] for k in whole], 25, args.scale, 0)
+    copies = torch.cat([evaluation.autoencoded(pipe.vae, some) for some in own[whole].split(16)])
+    again = [scenes.Sample(scenes.arrange(pairs[k][0].scene.facts, random.Random(k)), k) for k in whole]
+    nearby = f"the nearest of {len(own):,} pictures it was taught with"
     rows = []
-    for name, distance, pictures, others in (
-        (f"the nearest of {len(own):,} pictures it was taught with", nearest, row.pictures[:count], row.asked[:count]),
-        ("the picture it was taught with for the very prompt", to_its_own, made, again),
+    for name, distance, pictures, others, where in (
+        (nearby, nearest, row.pictures[:count], row.asked[:count], own),
+        ("the picture it was taught with for the very prompt", to_its_own, made, again, own[whole]),
     ):
         drawn = scenes.pictures([adaptation.composed(one) for one in others], models.PICTURE)
-        mine, copied, other = (distance(p, own).median().item() for p in (pictures, copies, drawn))
+        mine, copied, other = (distance(p, where).median().item() for p in (pictures, copies, drawn))
         asked = f"≈ 1 (copies: {copied / other:.2f})"
         rows.append(["text-to-image", f"distance to {name} ÷ that of fresh drawings", asked, f"{mine / other:.2f}"])
     return rows
@@ -181,8 +182,7 @@ def nearest(pictures, others):
 
 def to_its_own(pictures, others):
     """How far each picture is from the one in its place."""
-    pairs = zip(pictures.split(1), others[: len(pictures)].split(1), strict=True)
-    return torch.cat([nearest(mine, its) for mine, its in pairs])
+    return torch.cat([nearest(*pair) for pair in zip(pictures.split(1), others.split(1), strict=True)])
 
 
 def autoencoder(pipe, judge, count):

@@ -251,7 +251,8 @@ def test_a_model_that_copies_is_found_out_whatever_the_prompts(pipe, monkeypatch
     pairs, asked = evaluate.taught(60), evaluation.questions(4, "test")
     drawn = [one for one, _ in pairs]
     own = scenes.pictures(drawn, models.PICTURE)
-    monkeypatch.setattr(evaluate, "by_batches", lambda pipe, prompts, *_: own[: len(prompts)])
+    taught = {text: picture for (_, text), picture in zip(pairs, own, strict=True)}
+    monkeypatch.setattr(evaluate, "by_batches", lambda pipe, prompts, *_: torch.stack([taught[p] for p in prompts]))
     args = SimpleNamespace(library=60, count=4, seeds=1, scale=2.0)
     row = SimpleNamespace(asked=asked, pictures=own[: len(asked)])
     rows = evaluate.memorised(pipe, row, args)
