@@ -24,8 +24,8 @@ rules, with our judge and our world: do not compare them with published figures.
 {rows}
 
 Lanczos leaves the judge hardly anything to miss, so there the upscaler cannot gain.  *Distances* to pictures that were
-taught are of pixels, after both were shrunk to 16 × 16, in units of those of new drawings; a *copy* is what the
-autoencoder makes of a picture that was taught.
+taught are of pixels, after both were shrunk to 16 × 16, in units of those of new drawings of what the prompt tells
+(prompts that were taught: those that tell all); a *copy* is what the autoencoder makes of a picture that was taught.
 
 ## Words → pictures, task by task
 
